@@ -1,0 +1,5 @@
+"""python -m graphql_app is graphql-app."""
+
+from graphql_app.cli import app
+
+app()

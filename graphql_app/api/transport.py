@@ -1,0 +1,329 @@
+"""The wire: GraphQL over HTTP, over Server-Sent Events, over multipart, and the door to sockets.
+
+Strawberry's view does the routine; here is what makes it keep to the specifications:
+https://graphql.github.io/graphql-over-http/draft/
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    Visitor,
+    visit,
+)
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http.parse_content_type import parse_content_type
+from strawberry.schema.base import BaseSchema
+from strawberry.subscriptions import (
+    GRAPHQL_SSE_PROTOCOL,
+    GRAPHQL_TRANSPORT_WS_PROTOCOL,
+    MULTIPART_SUBSCRIPTION_PROTOCOL,
+)
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from graphql_app.api.context import Context
+from graphql_app.api.delivery import encode_json
+from graphql_app.api.failures import present
+from graphql_app.api.requests import (
+    MalformedError,
+    decode_json,
+    parse_operation,
+    request_from,
+)
+from graphql_app.api.websocket import SocketAdapter, SocketHandler
+from graphql_app.chat import ChatService
+
+RESPONSE_JSON = "application/graphql-response+json"
+LEGACY_JSON = "application/json"
+
+CHANGING_SUBSCRIPTION = "sendMessage"
+
+
+class Transport(GraphQL[Context, None]):
+    """The ASGI application at /graphql.
+
+    Args:
+        playground: the page for browsers that come without a query.
+        max_body_bytes: the largest request body.
+        max_sockets: how many sockets may be open; one more is refused with 503.
+    """
+
+    graphql_transport_ws_handler_class = SocketHandler
+    websocket_adapter_class = SocketAdapter
+
+    def __init__(
+        self,
+        schema: BaseSchema,
+        chat: ChatService,
+        *,
+        playground: Path,
+        max_body_bytes: int,
+        max_sockets: int,
+        max_operations_per_socket: int,
+        init_timeout_seconds: float,
+    ) -> None:
+        super().__init__(
+            schema,
+            subscription_protocols=(
+                GRAPHQL_TRANSPORT_WS_PROTOCOL,
+                GRAPHQL_SSE_PROTOCOL,
+                MULTIPART_SUBSCRIPTION_PROTOCOL,
+            ),
+            connection_init_wait_timeout=timedelta(seconds=init_timeout_seconds),
+            max_subscriptions_per_connection=max_operations_per_socket,
+        )
+        self._chat = chat
+        self._playground = playground
+        self._max_body_bytes = max_body_bytes
+        self._max_sockets = max_sockets
+        self._sockets = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._serve_socket(WebSocket(scope, receive, send))
+        else:
+            request = _BoundedRequest(scope, receive, self._max_body_bytes)
+            with suppress(ClientDisconnect):
+                response = await self._respond(request)
+                await response(scope, receive, send)
+
+    async def _serve_socket(self, socket: WebSocket) -> None:
+        if self._sockets >= self._max_sockets:
+            await socket.send_denial_response(
+                PlainTextResponse(
+                    "The server has as many sockets as it may; try again later.",
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                )
+            )
+            return
+        self._sockets += 1
+        try:
+            await self.run(socket)
+        finally:
+            self._sockets -= 1
+
+    async def _respond(self, request: Request) -> Response:
+        if request.method not in ("GET", "POST"):
+            return self._refusal(
+                HTTPStatus.METHOD_NOT_ALLOWED, "GraphQL takes GET and POST.", {"Allow": "GET, POST"}
+            )
+        try:
+            return await self.run(request)
+        except MalformedError as error:
+            return self._refusal(HTTPStatus.BAD_REQUEST, str(error))
+        except HTTPException as error:
+            return self._refusal(error.status_code, error.reason)
+
+    def _refusal(
+        self, status: int, message: str, headers: dict[str, str] | None = None
+    ) -> Response:
+        return Response(
+            encode_json({"errors": [{"message": message}]}),
+            status,
+            headers,
+            media_type=LEGACY_JSON,
+        )
+
+    # Asking.
+
+    async def get_context(
+        self, request: Request | WebSocket, response: Response | WebSocket
+    ) -> Context:
+        return Context(self._chat)
+
+    def should_render_graphql_ide(self, request: Any) -> bool:
+        return (
+            request.method == "GET"
+            and "query" not in request.query_params
+            and "text/html" in request.headers.get("accept", "")
+        )
+
+    async def render_graphql_ide(self, request: Request) -> Response:
+        if not self._playground.is_file():
+            return PlainTextResponse(
+                "The playground was not built; `make setup` builds it.", HTTPStatus.NOT_FOUND
+            )
+        return FileResponse(self._playground)
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        transport = self._get_stream_transport_from_headers(request.headers)
+        if request.method == "GET":
+            value: object = _from_query_string(request.query_params)
+        else:
+            content_type, parameters = parse_content_type(request.content_type or "")
+            if content_type != LEGACY_JSON:
+                raise HTTPException(
+                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                    f"The content type must be {LEGACY_JSON}.",
+                )
+            if parameters.get("charset", "utf-8").strip('"').lower() not in ("utf-8", "utf8"):
+                raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The charset must be utf-8.")
+            value = decode_json(await request.get_body())
+        checked = request_from(value)
+        return GraphQLRequestData(
+            query=checked.query,
+            variables=checked.variables,
+            operation_name=checked.operation_name,
+            extensions=checked.extensions,
+            protocol="http" if transport is None else transport.protocol,
+        )
+
+    # Executing.
+
+    async def execute_operation(  # type: ignore[override]
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        request_data: GraphQLRequestData,
+        context: Context,
+        root_value: None,
+        sub_response: Response,
+    ) -> Any:
+        streams = request_data.protocol != "http"
+        if not streams and sub_response.media_type is None:
+            raise HTTPException(
+                HTTPStatus.NOT_ACCEPTABLE, f"Accept must allow {RESPONSE_JSON} or {LEGACY_JSON}."
+            )
+        assert request_data.query is not None
+        try:
+            document, operation = parse_operation(request_data.query, request_data.operation_name)
+        except GraphQLError as error:
+            return PreExecutionError(data=None, errors=[present(error)])
+        if request.method == "GET" and _changes_something(document, operation):
+            raise HTTPException(
+                HTTPStatus.METHOD_NOT_ALLOWED, "An operation that changes something needs POST."
+            )
+        if operation.operation is OperationType.SUBSCRIPTION and not streams:
+            raise HTTPException(
+                HTTPStatus.NOT_ACCEPTABLE,
+                "A subscription needs a WebSocket, or an Accept header of text/event-stream or "
+                'multipart/mixed;subscriptionSpec="1.0".',
+            )
+        context.document = document
+        return await super().execute_operation(
+            request, request_adapter, request_data, context, root_value, sub_response
+        )
+
+    # Answering.
+
+    async def get_sub_response(self, request: Request | WebSocket) -> Response:
+        response = await super().get_sub_response(request)
+        response.media_type = _negotiated(request.headers.get("accept", "*/*"))
+        return response
+
+    async def process_result(
+        self, request: Request, result: ExecutionResult
+    ) -> GraphQLHTTPResponse:
+        errors = result.errors or []
+        response: GraphQLHTTPResponse = {}
+        if errors:
+            response["errors"] = [error.formatted for error in errors]
+        # The data entry stays out if execution did not begin; then no error is at a path.
+        if result.data is not None or any(error.path for error in errors):
+            response["data"] = result.data
+        return response
+
+    def encode_json(self, data: object) -> str:
+        return encode_json(data)
+
+    def create_response(
+        self,
+        response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse],
+        sub_response: Response,
+    ) -> Response:
+        is_refused = "data" not in response_data and sub_response.media_type == RESPONSE_JSON
+        return Response(
+            encode_json(response_data),
+            HTTPStatus.BAD_REQUEST if is_refused else HTTPStatus.OK,
+            media_type=f"{sub_response.media_type}; charset=utf-8",
+        )
+
+
+class _BoundedRequest(Request):
+    """A request whose body is refused as soon as it is too large."""
+
+    def __init__(self, scope: Scope, receive: Receive, max_body_bytes: int) -> None:
+        super().__init__(scope, receive)
+        self._max_body_bytes = max_body_bytes
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for part in super().stream():
+            size += len(part)
+            if size > self._max_body_bytes:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"A request body may have at most {self._max_body_bytes:,} bytes.",
+                )
+            yield part
+
+
+def _from_query_string(parameters: Mapping[str, Any]) -> dict[str, object]:
+    value: dict[str, object] = dict(parameters)
+    for name in ("variables", "extensions"):
+        if text := value.pop(name, None):
+            value[name] = decode_json(str(text))
+    return value
+
+
+def _negotiated(accept: str) -> str | None:
+    """The media type of a JSON answer that a client prefers, or None if it accepts neither."""
+    best, best_quality = None, 0.0
+    for entry in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+        offered = {
+            RESPONSE_JSON: RESPONSE_JSON,
+            LEGACY_JSON: LEGACY_JSON,
+            "application/*": RESPONSE_JSON,
+            "*/*": LEGACY_JSON,
+        }.get(media_type)
+        quality = _quality(parameters)
+        if offered is not None and quality > best_quality:
+            best, best_quality = offered, quality
+    return best
+
+
+def _quality(parameters: Iterable[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _changes_something(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
+    """Whether an operation is one that a link or an image on a foreign page must not start."""
+    if operation.operation is not OperationType.SUBSCRIPTION:
+        return operation.operation is OperationType.MUTATION
+    return CHANGING_SUBSCRIPTION in _fields(document)
+
+
+def _fields(document: DocumentNode) -> set[str]:
+    """The names of all fields in a document, in whatever fragment they hide."""
+    names: set[str] = set()
+
+    class Names(Visitor):
+        def enter_field(self, node: FieldNode, *_: object) -> None:
+            names.add(node.name.value)
+
+    visit(document, Names())
+    return names

@@ -1,0 +1,139 @@
+"""graphql-transport-ws on a socket: Strawberry's handler, made to keep to the protocol.
+
+What it adds: every frame is checked before it is used, an error in one operation ends that
+operation and nothing else, and nothing that a client does leaves a traceback in the log.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import Any
+
+from graphql import GraphQLError, OperationType
+from starlette.websockets import WebSocketState
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+    Operation,
+)
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, PongMessage
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from graphql_app.api.context import Context
+from graphql_app.api.failures import present, presented
+from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscribe, frame_from
+from graphql_app.api.requests import MalformedError, parse_operation
+from graphql_app.errors import TooManyOperationsError
+
+logger = logging.getLogger(__name__)
+
+INTERNAL_ERROR = 4500
+CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two.
+
+
+class SocketAdapter(ASGIWebSocketAdapter):
+    """Strawberry's adapter, for which a socket that was closed is gone and nothing worse."""
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        if self.ws.application_state is WebSocketState.DISCONNECTED:
+            raise WebSocketDisconnected
+        await super().send_json(message)
+
+    async def close(self, code: int, reason: str) -> None:
+        if self.ws.application_state is not WebSocketState.DISCONNECTED:
+            await super().close(code, reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore"))
+
+
+class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
+    """The life of one socket."""
+
+    async def handle_message(self, message: Message) -> None:
+        try:
+            frame = frame_from(message)
+        except MalformedError as error:
+            await self.handle_invalid_message(str(error))
+            return
+        match frame:
+            case ConnectionInit(payload):
+                await self._initialise(payload)
+            case Ping(payload):
+                await self.send_message(_pong(payload))
+            case Pong():
+                pass
+            case Subscribe():
+                await self._subscribe(frame)
+            case Complete(id):
+                await self.cleanup_operation(id)
+
+    async def _initialise(self, payload: dict[str, Any]) -> None:
+        try:
+            await self.handle_connection_init({"type": "connection_init", "payload": payload})
+        except WebSocketDisconnected:
+            raise
+        except Exception:
+            logger.exception("a connection could not be initialised")
+            await self.websocket.close(INTERNAL_ERROR, "Internal server error")
+
+    async def _subscribe(self, frame: Subscribe) -> None:
+        if not self.connection_acknowledged:
+            await self.websocket.close(4401, "Unauthorized")
+            return
+        if frame.id in self.operations:
+            await self.websocket.close(4409, f"Subscriber for {frame.id} already exists")
+            return
+        limit = self.max_subscriptions_per_connection
+        if limit is not None and len(self.operations) >= limit:
+            error = presented(TooManyOperationsError(limit))
+            await self.send_message({"id": frame.id, "type": "error", "payload": [error.formatted]})
+            return
+        request = frame.request
+        operation = Operation(
+            self, frame.id, request.query, request.variables, request.operation_name
+        )
+        self.operations[frame.id] = operation
+        operation.task = asyncio.create_task(self.run_operation(operation))
+        operation.task.add_done_callback(self._task_done)
+
+    async def run_operation(self, operation: Operation[Context, None]) -> None:
+        try:
+            await self._run(operation)
+        except WebSocketDisconnected:
+            pass  # The socket's own loop ends, too, and cleans up.
+        except Exception as error:
+            unexpected = present(GraphQLError(str(error), original_error=error))
+            with suppress(WebSocketDisconnected):
+                await operation.send_initial_errors([unexpected])
+
+    async def _run(self, operation: Operation[Context, None]) -> None:
+        try:
+            document, definition = parse_operation(operation.query, operation.operation_name)
+        except GraphQLError as error:
+            await operation.send_initial_errors([present(error)])
+            return
+        streams = definition.operation is OperationType.SUBSCRIPTION
+        results = await self.schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=replace(self.context, document=document),
+            operation_name=operation.operation_name,
+        )
+        async with aclosing(results):
+            async for result in results:
+                assert isinstance(result, ExecutionResult)
+                if isinstance(result, PreExecutionError) or (streams and result.data is None):
+                    # A stream that cannot go on ends with an error, never with null data.
+                    await operation.send_initial_errors(result.errors or [])
+                    return
+                await operation.send_next(result)
+        await operation.send_operation_message({"id": operation.id, "type": "complete"})
+
+    def forget_id(self, id: str) -> None:
+        self.operations.pop(id, None)
+
+
+def _pong(payload: dict[str, Any] | None) -> PongMessage:
+    return {"type": "pong"} if payload is None else {"type": "pong", "payload": payload}

@@ -1,0 +1,81 @@
+"""The application: the only place that wires."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from graphql_app.api.schema import schema
+from graphql_app.api.transport import Transport
+from graphql_app.chat import ChatService
+from graphql_app.completions import open_completion
+from graphql_app.errors import StoreUnavailableError
+from graphql_app.settings import Settings
+from graphql_app.stores import open_store
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The ASGI application that the settings describe; it runs inside its lifespan.
+
+    Raises:
+        ConfigurationError: the store or the completion cannot be what the settings say.
+    """
+    store = open_store(settings.store)
+    chat = ChatService(
+        store,
+        open_completion(settings.completion, word_delay_seconds=settings.word_delay),
+        limits=settings.limits,
+        lease_seconds=settings.lease_seconds,
+        drain_seconds=settings.drain_seconds,
+    )
+    transport = Transport(
+        schema,
+        chat,
+        playground=STATIC / "playground.html",
+        max_body_bytes=settings.max_message_bytes,
+        max_sockets=settings.max_sockets,
+        max_operations_per_socket=settings.max_operations_per_socket,
+        init_timeout_seconds=settings.connection_init_seconds,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await store.open()
+        try:
+            async with chat:
+                yield
+        finally:
+            await store.close()
+
+    async def home(_: Request) -> Response:
+        return RedirectResponse("/graphql")
+
+    async def healthy(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def ready(_: Request) -> Response:
+        try:
+            await store.ping()
+        except StoreUnavailableError as error:
+            return PlainTextResponse(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
+        return PlainTextResponse("ready")
+
+    return Starlette(
+        routes=[
+            Route("/", home),
+            Route("/healthz", healthy),
+            Route("/readyz", ready),
+            Route("/graphql", transport),
+            WebSocketRoute("/graphql", transport),
+            Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
+        ],
+        lifespan=lifespan,
+    )

@@ -1,0 +1,329 @@
+"""The chat: send, follow, stop, clear, history. Knows only the two seams.
+
+A producer and its followers never meet except in the store:
+
+    send ─▶ store.add ─▶ producer ─▶ store.append … store.finish
+    resume, send ─▶ follower ─▶ store.read, until the final status
+    stop, clear ─▶ store ─▶ the lease's watch ─▶ renew ─▶ the producer is fenced
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import suppress
+from typing import TypeAlias, TypeVar
+
+from graphql_app.errors import (
+    BadUserInputError,
+    FencedError,
+    MessageNotFoundError,
+    StoreUnavailableError,
+    TooManyRepliesError,
+)
+from graphql_app.follower import follow
+from graphql_app.interfaces import Added, Completion, Draft, Events, Lease, Store
+from graphql_app.limits import Limits
+from graphql_app.messages import (
+    Chunk,
+    Conversation,
+    ConversationRef,
+    Message,
+    MessageChanged,
+    MessagesReset,
+    Ref,
+    Status,
+    common_prefix,
+    utf16_length,
+)
+from graphql_app.producer import Producer
+from graphql_app.wakeup import Wakeup
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ConversationEvent: TypeAlias = MessagesReset | MessageChanged
+
+RENEW_SECONDS = 1.0
+"""The longest pause between renewals: a reply stopped elsewhere is closed within a second."""
+
+SHUTDOWN_SECONDS = 5.0
+"""How long the last words of a process may take."""
+
+
+class ChatService:
+    """Everything that the API offers, for one process.
+
+    Use it as `async with`, around an open store. At the end, replies that still stream go on for
+    up to `drain_seconds`, if anybody else can read the store, and then end as SERVER_SHUTDOWN.
+
+    All methods check their arguments and raise `BadUserInputError` for those outside the limits,
+    and `StoreUnavailableError` when the store cannot be reached. Cancelling any of them is safe: a
+    message that was sent is sent, and nothing is done by halves.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        completion: Completion,
+        *,
+        limits: Limits | None = None,
+        lease_seconds: float = 10.0,
+        drain_seconds: float = 0.0,
+    ) -> None:
+        self._store = store
+        self._completion = completion
+        self._limits = limits or Limits()
+        self._lease_seconds = lease_seconds
+        self._drain_seconds = drain_seconds
+        self._lease: Lease | None = None
+        # A reply is here from before it is stored until its producer is done; None: not started.
+        self._running: dict[Ref, Producer | None] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._idle = Wakeup()
+
+    async def __aenter__(self) -> "ChatService":
+        self._lease = await self._store.register(self._lease_seconds)
+        self._keeper = asyncio.create_task(self._keep_lease())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._drain()
+        assert self._keeper is not None
+        self._keeper.cancel()
+        await asyncio.wait({self._keeper})
+
+    # Sending and following.
+
+    async def send(
+        self, owner: str, id: str, conversation_id: str, content: str
+    ) -> AsyncGenerator[Chunk, None]:
+        """Stores a user's message, starts its reply and follows that from the beginning.
+
+        Sending one id again joins the reply, whoever sends it and whenever.
+
+        Raises:
+            MessageIdConflictError, MessageClearedError: the id was used before.
+            TooManyRepliesError: a new reply is more than may stream; nothing was stored.
+        """
+        self._limits.check_id("id", id)
+        self._limits.check_id("conversationId", conversation_id)
+        self._limits.check_content("content", content)
+        draft = Draft(
+            message=Ref(owner, id),
+            conversation=ConversationRef(owner, conversation_id),
+            content=content,
+            reply=Ref(owner, uuid.uuid4().hex),
+        )
+        # The client may leave at any moment; what it sent is then stored and answered whole.
+        added = await asyncio.shield(self._detached(self._begin(draft)))
+        return follow(self._store, added.reply, 0, is_new=added.created)
+
+    async def resume(
+        self, owner: str, id: str, *, content: str | None = None, offset: int | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Follows a reply from where a client is.
+
+        Args:
+            content: the text that the client has. It is compared, and the first chunk's offset is
+                where it stops being right.
+            offset: how much the client has, unchecked. Give one or none of the two.
+
+        Raises:
+            MessageNotFoundError: there is no such reply.
+            MessageClearedError: it was cleared.
+        """
+        self._limits.check_id("id", id)
+        if content is not None and offset is not None:
+            raise BadUserInputError("content and offset", "must not be given both")
+        if offset is not None:
+            self._limits.check_offset("offset", offset)
+        ref = Ref(owner, id)
+        stored = await self._store.read(ref, 0 if content is not None else offset or 0)
+        if content is None:
+            return follow(self._store, ref, stored.offset)
+        return follow(self._store, ref, utf16_length(common_prefix(stored.text, content)))
+
+    # Stopping and clearing.
+
+    async def stop(self, owner: str, id: str) -> Message:
+        """Ends a reply now and returns it; one that has ended stays as it is.
+
+        Takes the reply's id, or that of the user's message.
+
+        Raises:
+            MessageNotFoundError: there is no such message.
+        """
+        self._limits.check_id("id", id)
+        reply = await self._store.newest_reply(Ref(owner, id))
+        return await self._store.finish(reply, Status.STOPPED)
+
+    async def clear(self, owner: str, conversation_id: str) -> int:
+        """Removes a conversation's messages, ends what streams in it; returns how many."""
+        self._limits.check_id("conversationId", conversation_id)
+        return await self._store.clear(ConversationRef(owner, conversation_id))
+
+    # History.
+
+    async def message(self, owner: str, id: str) -> Message | None:
+        """A message as it is now."""
+        self._limits.check_id("id", id)
+        return await self._store.message(Ref(owner, id))
+
+    async def messages(
+        self,
+        owner: str,
+        conversation_id: str,
+        *,
+        last: int | None = None,
+        before: str | None = None,
+    ) -> tuple[Message, ...]:
+        """A conversation's messages, oldest first: the `last` of those older than `before`."""
+        self._limits.check_id("conversationId", conversation_id)
+        size = self._limits.checked_size("last", last)
+        if before is not None:
+            self._limits.check_id("before", before)
+        try:
+            return await self._store.messages(
+                ConversationRef(owner, conversation_id),
+                size,
+                None if before is None else Ref(owner, before),
+            )
+        except MessageNotFoundError as error:
+            raise BadUserInputError("before", "must be a message of this conversation") from error
+
+    async def conversations(
+        self, owner: str, *, first: int | None = None
+    ) -> tuple[Conversation, ...]:
+        """The owner's conversations, the most recently used first."""
+        return await self._store.conversations(owner, self._limits.checked_size("first", first))
+
+    def newest(self, reset: MessagesReset, last: int | None) -> tuple[Message, ...]:
+        """The newest `last` messages of a reset."""
+        return reset.messages[-self._limits.checked_size("last", last) :]
+
+    async def events(
+        self, owner: str, conversation_id: str
+    ) -> AsyncGenerator[ConversationEvent, None]:
+        """A conversation as it is (a reset comes first), and then as it changes, without end."""
+        self._limits.check_id("conversationId", conversation_id)
+        conversation = ConversationRef(owner, conversation_id)
+        return self._follow_events(conversation, await self._store.events(conversation, None))
+
+    async def _follow_events(
+        self, conversation: ConversationRef, new: Events
+    ) -> AsyncGenerator[ConversationEvent, None]:
+        news = Wakeup()
+        unwatch = self._store.watch(conversation, news.set)
+        news.set()  # Something may have happened since `new` was read.
+        try:
+            while True:
+                cursor, more = new.cursor, new.more
+                for event in new.events:
+                    yield event
+                new = Events((), cursor)  # The messages are sent: do not keep them while waiting.
+                if not more:
+                    await news.wait(self._store.poll_seconds)
+                # Who already follows waits in silence while the store cannot be reached.
+                with suppress(StoreUnavailableError):
+                    new = await self._store.events(conversation, cursor)
+        finally:
+            unwatch()
+
+    # Producing.
+
+    async def _begin(self, draft: Draft) -> Added:
+        """Stores a message and starts its producer, with nothing between for a cut to hit."""
+        is_full = len(self._running) >= self._limits.replies
+        if is_full and await self._store.message(draft.message) is None:
+            raise TooManyRepliesError(self._limits.replies)
+        assert self._lease is not None
+        self._running[draft.reply] = None
+        added = None
+        try:
+            added = await self._store.add(draft, self._lease)
+        finally:
+            if added is None or not added.created:
+                self._forget(draft.reply)
+        if added.created:
+            producer = self._running[draft.reply] = Producer(
+                draft.reply,
+                store=self._store,
+                lease=self._lease,
+                completion=self._completion,
+                silence_seconds=self._limits.silence_seconds,
+                max_length=self._limits.reply_length,
+            )
+            self._detached(self._produce(draft.reply, producer))
+        return added
+
+    async def _produce(self, reply: Ref, producer: Producer) -> None:
+        try:
+            await producer.run()
+        except Exception:
+            # The reply is left streaming; the next renewal names it no more, and it ends.
+            logger.exception("the producer of a reply failed")
+        finally:
+            self._forget(reply)
+
+    def _forget(self, reply: Ref) -> None:
+        del self._running[reply]
+        if not self._running:
+            self._idle.set()
+
+    async def _keep_lease(self) -> None:
+        """Renews the lease, learns from that which replies others ended, and sweeps."""
+        assert self._lease is not None
+        news = Wakeup()
+        unwatch = self._store.watch(self._lease, news.set)
+        try:
+            while True:
+                await news.wait(min(RENEW_SECONDS, self._lease_seconds / 3))
+                try:
+                    lost = await self._store.renew(self._lease, self._running.keys())
+                    await self._store.sweep()
+                except StoreUnavailableError:
+                    continue
+                except FencedError:
+                    lost = set(self._running)
+                    unwatch()
+                    self._lease = await self._store.register(self._lease_seconds)
+                    unwatch = self._store.watch(self._lease, news.set)
+                except Exception:
+                    logger.exception("the lease was not renewed")
+                    continue
+                for reply in lost:
+                    if (producer := self._running.get(reply)) is not None:
+                        producer.fence()
+        finally:
+            unwatch()
+
+    def _detached(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        """Runs something to its end, whoever waits for it and leaves."""
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Shutting down.
+
+    async def _drain(self) -> None:
+        if self._running and self._store.shared:
+            # Only a store that others use too has readers left for what is still to come.
+            await self._until_idle(self._drain_seconds)
+        for producer in list(self._running.values()):
+            if producer is not None:
+                producer.shut_down()
+        await self._until_idle(SHUTDOWN_SECONDS)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=SHUTDOWN_SECONDS)
+
+    async def _until_idle(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self._running and (left := deadline - loop.time()) > 0:
+            await self._idle.wait(left)

@@ -1,0 +1,67 @@
+"""The command line: graphql-app serve, chat, schema.
+
+What a command needs is imported when it runs, so that `--help` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="graphql-app",
+    help="A chat backend whose answers survive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on. [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on. [3000]")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Where messages are kept: memory://. [memory://]")
+    ] = None,
+    completion: Annotated[
+        str | None,
+        typer.Option(help="Who answers: simulated, echo or package.module:attribute. [simulated]"),
+    ] = None,
+    word_delay: Annotated[
+        float | None, typer.Option(help="Seconds between words of simulated and echo. [0.05]")
+    ] = None,
+    drain_seconds: Annotated[
+        float | None,
+        typer.Option(help="Seconds that replies may go on after a shutdown began. [20]"),
+    ] = None,
+) -> None:
+    """Serves the chat. Each option is also a variable: GRAPHQL_APP_PORT and so on."""
+    from graphql_app.errors import ConfigurationError
+    from graphql_app.settings import read_settings
+
+    try:
+        settings = read_settings(
+            {
+                "host": host,
+                "port": port,
+                "store": store,
+                "completion": completion,
+                "word_delay": word_delay,
+                "drain_seconds": drain_seconds,
+            }
+        )
+        from graphql_app.app import create_app
+        from graphql_app.server import serve as serve_app
+
+        serve_app(create_app(settings), settings)
+    except ConfigurationError as error:
+        typer.echo(f"graphql-app: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def schema() -> None:
+    """Prints the GraphQL schema."""
+    from graphql_app.api.schema import sdl
+
+    typer.echo(sdl(), nl=False)

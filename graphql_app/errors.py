@@ -1,0 +1,139 @@
+"""Every failure that has a name.
+
+    Exception
+    ├── ChatError                  expected; the client sees its sentence and its code
+    │   ├── BadUserInputError         BAD_USER_INPUT
+    │   ├── MessageNotFoundError      MESSAGE_NOT_FOUND
+    │   ├── MessageIdConflictError    MESSAGE_ID_CONFLICT
+    │   ├── MessageClearedError       MESSAGE_CLEARED
+    │   ├── TooManyRepliesError       TOO_MANY_REPLIES
+    │   ├── TooManyOperationsError    TOO_MANY_OPERATIONS
+    │   ├── UnauthenticatedError      UNAUTHENTICATED
+    │   └── StoreUnavailableError     STORE_UNAVAILABLE
+    ├── CompletionError            raised by a completion; ends its reply, shown with the reply
+    ├── FencedError                a writer that may write no more; never leaves the server
+    └── ConfigurationError         a setting that cannot work; ends the command with one line
+
+Whatever else is raised is a defect: clients see INTERNAL_SERVER_ERROR and nothing of the cause.
+"""
+
+from typing import ClassVar
+
+from graphql_app.messages import ReplyErrorCode
+
+
+class ChatError(Exception):
+    """An expected failure. `code` is what a client sees in `extensions.code`."""
+
+    code: ClassVar[str]
+
+
+class BadUserInputError(ChatError):
+    """An argument is outside its limits."""
+
+    code = "BAD_USER_INPUT"
+
+    def __init__(self, argument: str, limit: str) -> None:
+        super().__init__(f"{argument} {limit}.")
+        self.argument = argument
+        self.limit = limit
+
+
+class MessageNotFoundError(ChatError):
+    """There is no such message, or it is somebody else's."""
+
+    code = "MESSAGE_NOT_FOUND"
+
+    def __init__(self, id: str, kind: str = "message") -> None:
+        super().__init__(f"There is no {kind} {_quoted(id)}.")
+        self.id = id
+
+
+class MessageIdConflictError(ChatError):
+    """The id was used for other content, in another conversation, or for a reply."""
+
+    code = "MESSAGE_ID_CONFLICT"
+
+    def __init__(self, id: str, used_for: str) -> None:
+        super().__init__(
+            f"The id {_quoted(id)} was already used for {used_for}; a new message needs a new id."
+        )
+        self.id = id
+        self.used_for = used_for
+
+
+class MessageClearedError(ChatError):
+    """The message that is followed, or sent again, was cleared."""
+
+    code = "MESSAGE_CLEARED"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"The message {_quoted(id)} was cleared; its id stays used.")
+        self.id = id
+
+
+class TooManyRepliesError(ChatError):
+    """As many replies stream as may; nothing was stored."""
+
+    code = "TOO_MANY_REPLIES"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The server already streams as many replies as it may ({limit}); try again later."
+        )
+        self.limit = limit
+
+
+class TooManyOperationsError(ChatError):
+    """The socket runs as many operations as it may."""
+
+    code = "TOO_MANY_OPERATIONS"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"This connection already runs as many operations as it may ({limit}).")
+        self.limit = limit
+
+
+class UnauthenticatedError(ChatError):
+    """A token is required, and missing, wrong or expired."""
+
+    code = "UNAUTHENTICATED"
+
+    def __init__(self, reason: str = "A valid token is required.") -> None:
+        super().__init__(reason)
+
+
+class StoreUnavailableError(ChatError):
+    """The store cannot be reached. Whether an interrupted write happened is unknown: repeat it."""
+
+    code = "STORE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("The message store cannot be reached at the moment; try again.")
+
+
+class CompletionError(Exception):
+    """Raised by a completion to end its reply with a sentence that the user may read.
+
+    Args:
+        code: how the reply ends; COMPLETION_FAILED if nothing fits better.
+        message: for people; no secrets.
+    """
+
+    def __init__(self, code: ReplyErrorCode | str, message: str) -> None:
+        super().__init__(message)
+        self.code = ReplyErrorCode(code)
+        self.message = message
+
+
+class FencedError(Exception):
+    """The reply ended or was cleared, or the writer's lease is not the reply's: write no more."""
+
+
+class ConfigurationError(Exception):
+    """A setting that cannot work; the sentence names it and says what is allowed."""
+
+
+def _quoted(id: str) -> str:
+    """An id as it may stand in a sentence; it can come from a client, unchecked and long."""
+    return repr(id if len(id) <= 128 else id[:127] + "…")

@@ -1,0 +1,267 @@
+"""Producing one reply: from the completion's text to the store, up to a final status.
+
+    waiting ◀──▶ talking ─┬─ ends ──────────────────▶ DONE
+                          ├─ raises ────────────────▶ ERROR, COMPLETION_FAILED or its own code
+                          ├─ silent for too long ───▶ ERROR, COMPLETION_TIMEOUT
+                          ├─ says more than fits ───▶ ERROR, REPLY_TOO_LONG
+                          ├─ the server shuts down ─▶ ERROR, SERVER_SHUTDOWN
+                          └─ somebody else ended it ▶ nothing to write: the store has the truth
+
+Two tasks share the work, so that neither holds up the other: the reader drives the completion and
+fills an outbox; the writer empties the outbox into the store, one append at a time. What comes
+while an append is under way joins the next one. A completion that will not be cancelled keeps its
+reader busy, and nothing else.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from typing import TypeVar
+
+from graphql_app.errors import (
+    CompletionError,
+    FencedError,
+    MessageClearedError,
+    MessageNotFoundError,
+    StoreUnavailableError,
+)
+from graphql_app.interfaces import Completion, Lease, Store
+from graphql_app.messages import (
+    Message,
+    Ref,
+    ReplyError,
+    ReplyErrorCode,
+    Status,
+    scalar_text,
+    utf16_head,
+    utf16_length,
+)
+from graphql_app.wakeup import Wakeup
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+OUTBOX_LIMIT = 65_536
+"""Code points that may wait for the store before the completion has to wait too."""
+
+ABANDON_AFTER_SECONDS = 1.0
+"""How long a cancelled completion may take to close its provider's request."""
+
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Pauses while the store cannot be reached; the last one repeats."""
+
+_abandoned: set["asyncio.Task[None]"] = set()
+
+
+class Producer:
+    """Runs the completion of one reply and writes down what it says.
+
+    Args:
+        ref: the reply, which streams under `lease`.
+        silence_seconds: the longest wait for text, the first included.
+        max_length: the most text, in UTF-16 code units.
+    """
+
+    def __init__(
+        self,
+        ref: Ref,
+        *,
+        store: Store,
+        lease: Lease,
+        completion: Completion,
+        silence_seconds: float,
+        max_length: int,
+    ) -> None:
+        self._ref = ref
+        self._store = store
+        self._lease = lease
+        self._completion = completion
+        self._silence_seconds = silence_seconds
+        self._max_length = max_length
+        self._reader: asyncio.Task[None] | None = None
+        self._reading_since: float | None = None
+        self._outbox: list[str] = []
+        self._outbox_size = 0
+        self._outbox_has_room = asyncio.Event()
+        self._written = 0
+        self._news = Wakeup()
+        self._fenced = False
+        self._shutting_down = False
+        self._over = False
+
+    def fence(self) -> None:
+        """Somebody else ended the reply: closes the completion and writes no more."""
+        self._fenced = True
+        if self._reader is not None:
+            self._reader.cancel()
+        self._news.set()
+
+    def shut_down(self) -> None:
+        """Ends the reply as SERVER_SHUTDOWN, with the text that it has."""
+        self._shutting_down = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Produces the reply; returns when it has ended and its completion is closed."""
+        try:
+            history = await self._reach(lambda: self._store.history(self._ref))
+            if self._fenced:
+                return
+            self._reader = asyncio.create_task(self._read(history))
+            self._reader.add_done_callback(lambda _: self._news.set())
+            status, text, error = await self._write(self._reader)
+            self._reader.cancel()
+            await self._reach(
+                lambda: self._store.finish(
+                    self._ref,
+                    status,
+                    lease=self._lease,
+                    at_offset=self._written,
+                    text=text,
+                    error=error,
+                )
+            )
+        except (FencedError, MessageClearedError, MessageNotFoundError):
+            pass  # Somebody else ended the reply; what they wrote is the truth.
+        finally:
+            self._over = True
+            if self._reader is not None:
+                await _close(self._reader)
+
+    async def _read(self, history: Sequence[Message]) -> None:
+        """The reader: drives the completion."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._reading_since = loop.time()
+            async with _closing(self._completion(history)) as texts:
+                async for text in texts:
+                    self._reading_since = None
+                    if self._over:
+                        return
+                    await self._put(text)
+                    self._reading_since = loop.time()
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Raised in a task, these would end the server.
+            raise RuntimeError("the completion tried to end the process") from error
+
+    async def _put(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"a completion yields str, not {type(text).__name__}")
+        if text:
+            self._outbox.append(scalar_text(text))
+            self._outbox_size += len(text)
+            self._news.set()
+        # A completion may yield without ever awaiting: let the writer, and everybody else, run.
+        await asyncio.sleep(0)
+        while self._outbox_size > OUTBOX_LIMIT:
+            self._outbox_has_room.clear()
+            await self._outbox_has_room.wait()
+
+    async def _write(self, reader: "asyncio.Task[None]") -> tuple[Status, str, ReplyError | None]:
+        """The writer: appends until the reply is to end; returns how, and the text left to add."""
+        while True:
+            await self._news.wait(self._patience())
+            if self._fenced:
+                raise FencedError(f"reply {self._ref.id!r} was ended")
+            text = self._take()
+            length = utf16_length(text)
+            if self._written + length > self._max_length:
+                return (
+                    Status.ERROR,
+                    utf16_head(text, self._max_length - self._written),
+                    ReplyError(
+                        ReplyErrorCode.REPLY_TOO_LONG,
+                        f"The reply reached its maximum length of {self._max_length:,} characters.",
+                    ),
+                )
+            if self._shutting_down:
+                return (
+                    Status.ERROR,
+                    text,
+                    ReplyError(
+                        ReplyErrorCode.SERVER_SHUTDOWN,
+                        "The server was shut down before the reply was complete.",
+                    ),
+                )
+            if reader.done():
+                return _outcome(reader, text)
+            if text:
+                await self._append(text)
+                self._written += length
+            elif self._patience() <= 0:
+                return (
+                    Status.ERROR,
+                    "",
+                    ReplyError(
+                        ReplyErrorCode.COMPLETION_TIMEOUT,
+                        f"The completion sent nothing for {self._silence_seconds:g} seconds.",
+                    ),
+                )
+
+    def _patience(self) -> float:
+        """How many seconds the completion may still be silent."""
+        if self._reading_since is None:
+            return self._silence_seconds
+        waited = asyncio.get_running_loop().time() - self._reading_since
+        return self._silence_seconds - waited
+
+    def _take(self) -> str:
+        text = "".join(self._outbox)
+        self._outbox.clear()
+        self._outbox_size = 0
+        self._outbox_has_room.set()
+        return text
+
+    async def _append(self, text: str) -> None:
+        await self._reach(lambda: self._store.append(self._ref, self._lease, self._written, text))
+
+    async def _reach(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What a call to the store returns, tried again for as long as it cannot be reached."""
+        for pause in itertools.chain(RETRY_SECONDS, itertools.repeat(RETRY_SECONDS[-1])):
+            try:
+                return await call()
+            except StoreUnavailableError:
+                if self._fenced:
+                    break
+                await asyncio.sleep(pause)
+        raise FencedError(f"reply {self._ref.id!r} was ended")
+
+
+def _closing(texts: AsyncIterator[str]) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+    """Closes an async generator at the end; any other async iterator has nothing to close."""
+    return aclosing(texts) if isinstance(texts, AsyncGenerator) else nullcontext(texts)
+
+
+def _outcome(reader: "asyncio.Task[None]", text: str) -> tuple[Status, str, ReplyError | None]:
+    """How a reply ends whose completion came to its own end."""
+    failure = asyncio.CancelledError() if reader.cancelled() else reader.exception()
+    if failure is None:
+        return Status.DONE, text, None
+    if isinstance(failure, CompletionError):
+        return Status.ERROR, text, ReplyError(failure.code, failure.message)
+    logger.error("a completion failed", exc_info=failure)
+    return (
+        Status.ERROR,
+        text,
+        ReplyError(ReplyErrorCode.COMPLETION_FAILED, "The completion broke off."),
+    )
+
+
+async def _close(reader: "asyncio.Task[None]") -> None:
+    """Cancels a reader and waits for it, but not for one that ignores it."""
+    reader.cancel()
+    reader.add_done_callback(_retrieve)
+    await asyncio.wait({reader}, timeout=ABANDON_AFTER_SECONDS)
+    if not reader.done():
+        logger.warning("a completion ignored its cancellation and was abandoned")
+        _abandoned.add(reader)
+        reader.add_done_callback(_abandoned.discard)
+
+
+def _retrieve(reader: "asyncio.Task[None]") -> None:
+    """Takes note of how a reader ended after its reply, so that asyncio does not complain."""
+    if not reader.cancelled():
+        reader.exception()

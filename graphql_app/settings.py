@@ -1,0 +1,90 @@
+"""The settings: read once from the environment and the command line, checked, frozen."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from graphql_app.errors import ConfigurationError
+from graphql_app.limits import Limits
+
+PREFIX = "GRAPHQL_APP_"
+
+Count = Annotated[int, Ge(1)]
+Seconds = Annotated[float, Gt(0), Le(86_400)]
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its limits. `GRAPHQL_APP_` and the name set it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Ge(0), Le(65_535)] = 3000
+    store: str = "memory://"
+    completion: str = "simulated"
+    word_delay: Annotated[float, Ge(0), Le(60)] = 0.05
+    drain_seconds: Annotated[float, Ge(0), Le(3_600)] = 20.0
+    lease_seconds: Annotated[float, Ge(1), Le(3_600)] = 10.0
+
+    max_content_length: Count = 32_768
+    max_id_length: Count = 128
+    max_reply_length: Count = 262_144
+    max_list_size: Count = 1_000
+    max_replies: Count = 5_000
+    completion_timeout_seconds: Seconds = 60.0
+
+    max_message_bytes: Annotated[int, Ge(1_024)] = 2 * 1024 * 1024
+    max_sockets: Count = 10_000
+    max_operations_per_socket: Count = 100
+    connection_init_seconds: Seconds = 10.0
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            content_length=self.max_content_length,
+            id_length=self.max_id_length,
+            reply_length=self.max_reply_length,
+            silence_seconds=self.completion_timeout_seconds,
+            list_size=self.max_list_size,
+            replies=self.max_replies,
+        )
+
+
+def read_settings(
+    given: Mapping[str, Any] | None = None, environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """The settings from the command line, then the environment, then the defaults.
+
+    Args:
+        given: by field name; None means not given.
+
+    Raises:
+        ConfigurationError: names each setting that is wrong, or unknown, and what is allowed.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
+    if unknown:
+        raise ConfigurationError(
+            f"{', '.join(unknown)}: no such setting; there are {', '.join(sorted(known))}."
+        )
+    try:
+        return Settings(
+            **{name: value for name, value in (given or {}).items() if value is not None}
+        )
+    except ValidationError as error:
+        raise ConfigurationError(
+            "\n".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}, not {item['input']!r}."
+                for item in error.errors()
+            )
+        ) from error

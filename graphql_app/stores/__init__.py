@@ -1,0 +1,23 @@
+"""Where messages are kept. `open_store` knows the backends by the scheme of their URL."""
+
+from urllib.parse import urlsplit
+
+from graphql_app.errors import ConfigurationError
+from graphql_app.interfaces import Store
+
+
+def open_store(url: str) -> Store:
+    """The store that a URL names, not yet opened.
+
+    Raises:
+        ConfigurationError: no store has that scheme, or the URL says more than the store takes.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        if url != "memory://":
+            raise ConfigurationError(f"store: {url!r} says too much; write memory://.")
+        # A backend is imported only when it is chosen.
+        from graphql_app.stores.memory import MemoryStore
+
+        return MemoryStore()
+    raise ConfigurationError(f"store: {url!r} names no store; allowed is memory://.")

@@ -1,0 +1,423 @@
+"""The memory store: one process, nothing survives it, and every change is told at once."""
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from graphql_app.errors import (
+    FencedError,
+    MessageClearedError,
+    MessageIdConflictError,
+    MessageNotFoundError,
+)
+from graphql_app.interfaces import Added, Draft, Events, Lease, Slice, Topic
+from graphql_app.messages import (
+    Conversation,
+    ConversationRef,
+    Message,
+    MessageChanged,
+    MessagesReset,
+    Ref,
+    ReplyError,
+    ReplyErrorCode,
+    Role,
+    Status,
+    utf16_length,
+    utf16_tail,
+)
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+IDS_STAY_USED = timedelta(hours=24)
+PRODUCER_LOST = ReplyError(
+    ReplyErrorCode.PRODUCER_LOST, "The process that produced the reply was lost."
+)
+MESSAGES_IN_A_RESET = 1_000
+EVENTS_IN_A_READ = 100
+
+
+class _Text:
+    """A text that grows at its end and is read from anywhere, without copying what is there."""
+
+    __slots__ = ("_ends", "_pieces")
+
+    def __init__(self, text: str = "") -> None:
+        self._pieces: list[str] = []
+        self._ends: list[int] = []
+        self.append(text)
+
+    @property
+    def end(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def append(self, text: str) -> None:
+        if text:
+            self._ends.append(self.end + utf16_length(text))
+            self._pieces.append(text)
+
+    def tail(self, offset: int) -> tuple[int, str]:
+        """The text from `offset` on, and where it begins, as `utf16_tail` has it."""
+        if offset >= self.end:
+            return self.end, ""
+        index = bisect_right(self._ends, offset)
+        start = self._ends[index - 1] if index else 0
+        begin, head = utf16_tail(self._pieces[index], offset - start)
+        if index + 1 == len(self._pieces):
+            return start + begin, head
+        return start + begin, "".join([head, *itertools.islice(self._pieces, index + 1, None)])
+
+    def whole(self) -> str:
+        return "".join(self._pieces)
+
+    def compact(self) -> None:
+        self._ends, self._pieces = self._ends[-1:], [self.whole()] if self._pieces else []
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    ref: Ref
+    conversation: ConversationRef
+    role: Role
+    status: Status
+    created_at: datetime
+    position: int
+    text: _Text
+    reply_to: Ref | None = None
+    newest_reply: Ref | None = None
+    error: ReplyError | None = None
+    lease: Lease | None = None
+
+    def message(self) -> Message:
+        return Message(
+            id=self.ref.id,
+            conversation_id=self.conversation.id,
+            role=self.role,
+            content=self.text.whole(),
+            status=self.status,
+            created_at=self.created_at,
+            reply_to_id=self.reply_to.id if self.reply_to else None,
+            error=self.error,
+        )
+
+    def message_when_added(self) -> Message:
+        if self.role is Role.USER:
+            return self.message()
+        return Message(
+            id=self.ref.id,
+            conversation_id=self.conversation.id,
+            role=self.role,
+            content="",
+            status=Status.STREAMING,
+            created_at=self.created_at,
+            reply_to_id=self.reply_to.id if self.reply_to else None,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Thread:
+    """A conversation: its rows in order, and what happened to them in order.
+
+    `log` pairs each event's number with its row and whether the row was added or ended then.
+    Numbers grow over the whole store; events up to `reset_at` are gone.
+    """
+
+    rows: list[_Row] = field(default_factory=list)
+    log: list[tuple[int, _Row, bool]] = field(default_factory=list)
+    reset_at: int = 0
+    last_created_at: datetime = LONG_AGO
+    updated_at: datetime = LONG_AGO
+
+
+class MemoryStore:
+    """Keeps everything in this process.
+
+    No step awaits anything, so each method is one step, and what is visible is as durable as it
+    gets: not at all. There is one process, so leases never run out.
+
+    Args:
+        clock: the time in UTC.
+    """
+
+    shared = False
+    poll_seconds = 5.0  # Every change wakes its watchers; this is only a net below them.
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._rows: dict[Ref, _Row] = {}
+        self._threads: dict[ConversationRef, _Thread] = {}
+        self._cleared: dict[Ref, tuple[datetime, ConversationRef]] = {}
+        self._streaming: dict[Lease, set[Ref]] = {}
+        self._watchers: dict[Topic, dict[object, Callable[[], None]]] = {}
+        self._sequence = 0
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def ping(self) -> None:
+        pass
+
+    async def register(self, lease_seconds: float) -> Lease:
+        lease = Lease("memory", len(self._streaming) + 1)
+        self._streaming[lease] = set()
+        return lease
+
+    async def renew(self, lease: Lease, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
+        streaming = self._leased(lease)
+        for orphan in streaming - running:
+            self._end(
+                self._rows[orphan],
+                Status.ERROR,
+                ReplyError(
+                    ReplyErrorCode.PRODUCER_LOST, "The reply lost the process that made it."
+                ),
+            )
+        return running - streaming
+
+    async def sweep(self) -> int:
+        return 0
+
+    async def add(self, draft: Draft, lease: Lease) -> Added:
+        streaming = self._leased(lease)
+        if draft.message in self._cleared:
+            raise MessageClearedError(draft.message.id)
+        if (row := self._rows.get(draft.message)) is not None:
+            return Added(self._reply_to_the_same(row, draft), created=False)
+        thread = self._threads.setdefault(draft.conversation, _Thread())
+        user = self._insert(thread, draft.message, draft.conversation, Role.USER)
+        user.text.append(draft.content)
+        user.newest_reply = draft.reply
+        reply = self._insert(thread, draft.reply, draft.conversation, Role.ASSISTANT)
+        reply.reply_to = draft.message
+        reply.lease = lease
+        streaming.add(draft.reply)
+        self._wake(draft.conversation)
+        return Added(draft.reply, created=True)
+
+    def _reply_to_the_same(self, row: _Row, draft: Draft) -> Ref:
+        if row.newest_reply is None:
+            raise MessageIdConflictError(draft.message.id, "a reply")
+        if row.conversation != draft.conversation:
+            raise MessageIdConflictError(draft.message.id, "a message of another conversation")
+        if row.text.whole() != draft.content:
+            raise MessageIdConflictError(draft.message.id, "a message with other content")
+        return row.newest_reply
+
+    def _insert(self, thread: _Thread, ref: Ref, conversation: ConversationRef, role: Role) -> _Row:
+        now = self._now()
+        row = _Row(
+            ref=ref,
+            conversation=conversation,
+            role=role,
+            status=Status.DONE if role is Role.USER else Status.STREAMING,
+            created_at=max(now, thread.last_created_at + timedelta(milliseconds=1)),
+            position=len(thread.rows),
+            text=_Text(),
+        )
+        self._rows[ref] = row
+        thread.rows.append(row)
+        thread.last_created_at = row.created_at
+        self._log(thread, row, ended=False)
+        return row
+
+    async def append(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
+        row = self._rows.get(ref)
+        if row is None or row.status.is_final or row.lease != lease:
+            raise FencedError(f"reply {ref.id!r} is not streaming under {lease}")
+        _write(row.text, at_offset, text)
+        self._wake(ref)
+
+    async def finish(
+        self,
+        ref: Ref,
+        status: Status,
+        *,
+        lease: Lease | None = None,
+        at_offset: int | None = None,
+        text: str = "",
+        error: ReplyError | None = None,
+    ) -> Message:
+        row = self._reply(ref)
+        if not row.status.is_final:
+            if lease is not None:
+                if row.lease != lease:
+                    raise FencedError(f"reply {ref.id!r} streams under {row.lease}, not {lease}")
+                _write(row.text, row.text.end if at_offset is None else at_offset, text)
+            self._end(row, status, error, by_producer=lease is not None)
+        return row.message()
+
+    def _end(
+        self, row: _Row, status: Status, error: ReplyError | None, by_producer: bool = False
+    ) -> None:
+        thread = self._threads[row.conversation]
+        row.status, row.error = status, error
+        row.text.compact()
+        self._log(thread, row, ended=True)
+        self._release(row, by_producer=by_producer)
+        self._wake(row.ref)
+        self._wake(row.conversation)
+
+    def _release(self, row: _Row, by_producer: bool = False) -> None:
+        """Takes a reply from its lease, and tells the holder unless that is who did it."""
+        if row.lease is not None:
+            self._streaming[row.lease].discard(row.ref)
+            if not by_producer:
+                self._wake(row.lease)
+
+    async def read(self, ref: Ref, after_offset: int) -> Slice:
+        row = self._reply(ref)
+        offset, text = row.text.tail(after_offset)
+        return Slice(offset, text, row.text.end, row.status, row.error)
+
+    async def message(self, ref: Ref) -> Message | None:
+        row = self._rows.get(ref)
+        return None if row is None else row.message()
+
+    async def newest_reply(self, ref: Ref) -> Ref:
+        row = self._rows.get(ref)
+        if row is None:
+            raise MessageNotFoundError(ref.id)
+        return row.newest_reply or ref
+
+    async def messages(
+        self, conversation: ConversationRef, last: int, before: Ref | None
+    ) -> tuple[Message, ...]:
+        thread = self._threads.get(conversation)
+        rows = [] if thread is None else thread.rows
+        end = len(rows)
+        if before is not None:
+            row = self._rows.get(before)
+            if row is None or row.conversation != conversation:
+                raise MessageNotFoundError(before.id)
+            end = row.position
+        return tuple(row.message() for row in rows[max(0, end - last) : end])
+
+    async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
+        found = [
+            (ref, thread)
+            for ref, thread in self._threads.items()
+            if ref.owner == owner and thread.rows
+        ]
+        found.sort(key=lambda item: item[1].updated_at, reverse=True)
+        return tuple(
+            Conversation(ref.id, thread.rows[0].created_at, thread.updated_at)
+            for ref, thread in found[:first]
+        )
+
+    async def history(self, reply: Ref) -> tuple[Message, ...]:
+        row = self._reply(reply)
+        earlier = self._threads[row.conversation].rows[: row.position]
+        return tuple(row.message() for row in earlier if row.text.end)
+
+    async def clear(self, conversation: ConversationRef) -> int:
+        thread = self._threads.get(conversation)
+        if thread is None or not thread.rows:
+            return 0
+        now = self._now()
+        self._forget_ids(now)
+        rows, thread.rows = thread.rows, []
+        thread.log.clear()
+        thread.reset_at = self._next_number()
+        for row in rows:
+            del self._rows[row.ref]
+            self._cleared[row.ref] = (now, conversation)
+            self._release(row)
+            self._wake(row.ref)
+        self._wake(conversation)
+        return len(rows)
+
+    async def events(self, conversation: ConversationRef, cursor: int | None) -> Events:
+        thread = self._threads.get(conversation)
+        if cursor is None or (thread is not None and cursor < thread.reset_at):
+            messages = await self.messages(conversation, MESSAGES_IN_A_RESET, None)
+            return Events((MessagesReset(conversation.id, messages),), self._sequence)
+        if thread is None:
+            return Events((), cursor)
+        begin = bisect_right(thread.log, cursor, key=lambda entry: entry[0])
+        entries = thread.log[begin : begin + EVENTS_IN_A_READ]
+        return Events(
+            tuple(
+                MessageChanged(row.message() if ended else row.message_when_added())
+                for _, row, ended in entries
+            ),
+            entries[-1][0] if entries else cursor,
+            more=begin + len(entries) < len(thread.log),
+        )
+
+    def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
+        watcher = object()
+        self._watchers.setdefault(topic, {})[watcher] = wake
+
+        def unwatch() -> None:
+            watchers = self._watchers.get(topic, {})
+            if watchers.pop(watcher, None) is not None and not watchers:
+                del self._watchers[topic]
+
+        return unwatch
+
+    def _wake(self, topic: Topic) -> None:
+        for wake in self._watchers.get(topic, {}).values():
+            wake()
+
+    def _reply(self, ref: Ref) -> _Row:
+        row = self._rows.get(ref)
+        if row is None and ref in self._cleared:
+            raise MessageClearedError(ref.id)
+        if row is None or row.role is not Role.ASSISTANT:
+            raise MessageNotFoundError(ref.id, "reply")
+        return row
+
+    def _leased(self, lease: Lease) -> set[Ref]:
+        streaming = self._streaming.get(lease)
+        if streaming is None:
+            raise FencedError(f"{lease} is not registered")
+        return streaming
+
+    def _log(self, thread: _Thread, row: _Row, *, ended: bool) -> None:
+        thread.log.append((self._next_number(), row, ended))
+        thread.updated_at = max(self._now(), row.created_at)
+
+    def _next_number(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _now(self) -> datetime:
+        """The time in whole milliseconds, which is what the API shows."""
+        now = self._clock()
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def _forget_ids(self, now: datetime) -> None:
+        """Forgets ids that were cleared long ago, and conversations that have nothing else."""
+        for ref, conversation in _old(self._cleared.items(), now - IDS_STAY_USED):
+            del self._cleared[ref]
+            thread = self._threads.get(conversation)
+            if thread is not None and not thread.rows:
+                del self._threads[conversation]
+
+
+def _old(
+    cleared: Iterable[tuple[Ref, tuple[datetime, ConversationRef]]], before: datetime
+) -> list[tuple[Ref, ConversationRef]]:
+    """The leading entries, which are the oldest, that were cleared before a time."""
+
+    def entries() -> Iterator[tuple[Ref, ConversationRef]]:
+        for ref, (at, conversation) in cleared:
+            if at >= before:
+                return
+            yield ref, conversation
+
+    return list(entries())
+
+
+def _write(target: _Text, at_offset: int, text: str) -> None:
+    """Appends text where it says it stands; the same text again changes nothing."""
+    if at_offset == target.end:
+        target.append(text)
+        return
+    begin, there = target.tail(at_offset)
+    if begin != at_offset or not there.startswith(text):
+        raise ValueError(f"text for offset {at_offset} does not fit: the end is {target.end}")

@@ -1,0 +1,89 @@
+"""A real server in a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+
+
+class ServerProcess:
+    """`graphql-app serve` on a free loopback port."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self._log = log
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Where sockets are opened."""
+        return f"ws://127.0.0.1:{self.port}/graphql"
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def memory_bytes(self) -> int:
+        """The resident memory of the process."""
+        statm = Path(f"/proc/{self.process.pid}/statm").read_text().split()
+        return int(statm[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def terminate(self) -> int:
+        """Sends SIGTERM and returns the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def serving(
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    traceback_is_expected: bool = False,
+) -> Iterator[ServerProcess]:
+    """A server that listens, and that leaves no traceback in its log."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "graphql_app", "serve", "--port", "0", *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**os.environ, **(environment or {})},
+            )
+        try:
+            server = ServerProcess(process, _port(process, log), log)
+            yield server
+            if not traceback_is_expected:
+                assert "Traceback" not in server.log, server.log
+        finally:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+
+def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", log.read_text()):
+            return int(found[1])
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
