@@ -1,0 +1,74 @@
+import type { GraphiQLProps } from "graphiql";
+import { getOperationAST, parse } from "graphql";
+import { createClient } from "graphql-ws";
+
+import { replyAssembler, type Result } from "./reply";
+
+type Fetcher = GraphiQLProps["fetcher"];
+type Data = Record<string, unknown>;
+type Headers = Record<string, string>;
+type Observer = {
+  next(result: Result): void;
+  error(error: unknown): void;
+  complete(): void;
+};
+
+const url = new URL("/graphql", location.href);
+const socketUrl = url.href.replace(/^http/, "ws");
+
+let connectionParams: Headers | undefined;
+const client = createClient({
+  url: socketUrl,
+  lazy: true,
+  // The default gives up when the server is not back at the first attempt.
+  shouldRetry: () => true,
+  // A browser cannot set a WebSocket's headers, so what the headers editor holds goes in here.
+  connectionParams: () => connectionParams,
+});
+
+/** Sends subscriptions over a WebSocket, everything else as a POST. */
+export const fetcher: Fetcher = async ({ query, operationName, variables }, options) => {
+  const request = { query, operationName, variables };
+  const headers: Headers | undefined = options?.headers;
+  if (!isSubscription(query, operationName)) {
+    const response = await fetch(url, {
+      method: "POST",
+      headers: {
+        accept: "application/graphql-response+json, application/json",
+        "content-type": "application/json",
+        ...headers,
+      },
+      body: JSON.stringify(request),
+    });
+    return response.json();
+  }
+  connectionParams = headers;
+  const assemble = replyAssembler(variables);
+  return {
+    subscribe(observer: Observer) {
+      const unsubscribe = client.subscribe<Data, Data>(request, {
+        next: (result) => observer.next(assemble(result)),
+        error: (error) => observer.error(readable(error)),
+        complete: () => observer.complete(),
+      });
+      return { unsubscribe };
+    },
+  };
+};
+
+function isSubscription(query: string, operationName?: string | null): boolean {
+  try {
+    return getOperationAST(parse(query), operationName)?.operation === "subscription";
+  } catch {
+    return false; // the server says what is wrong with the syntax
+  }
+}
+
+// GraphiQL shows errors as JSON, in which an event's properties are lost.
+function readable(error: unknown): unknown {
+  if (error instanceof CloseEvent) {
+    return { message: `The socket was closed: ${error.code} ${error.reason}` };
+  }
+  if (error instanceof Event) return { message: "The socket could not be opened." };
+  return error;
+}
