@@ -175,4 +175,8 @@ def scalar_text(text: str) -> str:
 
 def is_scalar_text(text: str) -> bool:
     """Whether `text` has neither NUL nor lone surrogates."""
-    return "\0" not in text and (text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

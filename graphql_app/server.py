@@ -1,7 +1,7 @@
 """Serving the application with uvicorn."""
 
 import logging
-import sys
+import socket
 from copy import deepcopy
 
 import uvicorn
@@ -10,11 +10,13 @@ from uvicorn.config import LOGGING_CONFIG
 
 from graphql_app.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 GRACEFUL_SECONDS = 3
 """How long an HTTP response that streams may hold up the shutdown."""
 
 
-class NotTheClientsTraceback(logging.Filter):
+class NoTracebackForClients(logging.Filter):
     """Keeps a client's invalid UTF-8 to one line: uvicorn logs it with a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -22,6 +24,27 @@ class NotTheClientsTraceback(logging.Filter):
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which says in one line what is served and where."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        settings = self._settings
+        port = self.servers[0].sockets[0].getsockname()[1]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        logger.info(
+            "graphql_app is running on http://%s:%d (store %s, completion %s); Ctrl-C ends it",
+            host,
+            port,
+            settings.store,
+            settings.completion,
+        )
 
 
 def serve(app: Starlette, settings: Settings) -> None:
@@ -40,15 +63,15 @@ def serve(app: Starlette, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    logging.getLogger("uvicorn.error").addFilter(NotTheClientsTraceback())
-    server = uvicorn.Server(config)
-    server.run()
-    if not server.started:
-        sys.exit(1)
+    logging.getLogger("uvicorn.error").addFilter(NoTracebackForClients())
+    Server(config, settings).run()
 
 
 def _logging() -> dict[str, object]:
+    """uvicorn's own way of logging, for us too; uvicorn itself only warns."""
     config = deepcopy(LOGGING_CONFIG)
+    for name in ("uvicorn", "uvicorn.error"):
+        config["loggers"][name]["level"] = "WARNING"
     config["loggers"]["graphql_app"] = {
         "handlers": ["default"],
         "level": "INFO",

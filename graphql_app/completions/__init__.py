@@ -45,8 +45,10 @@ def _imported(name: str, module: str, attribute: str) -> Completion:
         found: object = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"completion: {name!r} cannot be imported: {error}.") from error
+    except Exception as error:  # Whatever the module does when it is imported.
+        raise ConfigurationError(
+            f"completion: {name!r} cannot be imported: {type(error).__name__}: {error}."
+        ) from error
     if not callable(found):
         raise ConfigurationError(f"completion: {name!r} is not callable; allowed is {ALLOWED}.")
     if inspect.iscoroutinefunction(found):
