@@ -4,7 +4,7 @@ A producer and its followers never meet except in the store:
 
     send ─▶ store.add ─▶ producer ─▶ store.append … store.finish
     resume, send ─▶ follower ─▶ store.read, until the final status
-    stop, clear ─▶ store ─▶ the lease's watch ─▶ renew ─▶ the producer is fenced
+    stop, clear ─▶ store ─▶ lease keeper ─▶ the producer is fenced
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from graphql_app.errors import (
     BadUserInputError,
@@ -23,6 +23,7 @@ from graphql_app.errors import (
 )
 from graphql_app.follower import follow
 from graphql_app.interfaces import Added, Completion, Draft, Events, Lease, Store
+from graphql_app.lease_keeper import LeaseKeeper
 from graphql_app.limits import Limits
 from graphql_app.messages import (
     Chunk,
@@ -45,8 +46,8 @@ T = TypeVar("T")
 
 ConversationEvent: TypeAlias = MessagesReset | MessageChanged
 
-RENEW_SECONDS = 1.0
-"""The longest pause between renewals: a reply stopped elsewhere is closed within a second."""
+ADD_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
+"""Pauses after each try to add a message, before the client is asked to try again."""
 
 SHUTDOWN_SECONDS = 5.0
 """How long the last words of a process may take."""
@@ -75,25 +76,22 @@ class ChatService:
         self._store = store
         self._completion = completion
         self._limits = limits or Limits()
-        self._lease_seconds = lease_seconds
         self._drain_seconds = drain_seconds
-        self._lease: Lease | None = None
         # A reply is here from before it is stored until its producer is done; None: not started.
         self._running: dict[Ref, Producer | None] = {}
         self._tasks: set[asyncio.Task[object]] = set()
-        self._keeper: asyncio.Task[None] | None = None
         self._idle = Wakeup()
+        self._keeper = LeaseKeeper(
+            store, lease_seconds, running=self._running.keys, lost=self._fence
+        )
 
     async def __aenter__(self) -> "ChatService":
-        self._lease = await self._store.register(self._lease_seconds)
-        self._keeper = asyncio.create_task(self._keep_lease())
+        await self._keeper.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self._drain()
-        assert self._keeper is not None
-        self._keeper.cancel()
-        await asyncio.wait({self._keeper})
+        await self._keeper.__aexit__(*exception)
 
     # Sending and following.
 
@@ -239,11 +237,10 @@ class ChatService:
         is_full = len(self._running) >= self._limits.replies
         if is_full and await self._store.message(draft.message) is None:
             raise TooManyRepliesError(self._limits.replies)
-        assert self._lease is not None
         self._running[draft.reply] = None
         added = None
         try:
-            added = await self._store.add(draft, self._lease)
+            added, lease = await self._add(draft)
         finally:
             if added is None or not added.created:
                 self._forget(draft.reply)
@@ -251,13 +248,26 @@ class ChatService:
             producer = self._running[draft.reply] = Producer(
                 draft.reply,
                 store=self._store,
-                lease=self._lease,
+                lease=lease,
                 completion=self._completion,
                 silence_seconds=self._limits.silence_seconds,
                 max_length=self._limits.reply_length,
             )
             self._detached(self._produce(draft.reply, producer))
         return added
+
+    async def _add(self, draft: Draft) -> tuple[Added, Lease]:
+        """Adds a draft, again if the answer was lost, and under the lease that then is ours."""
+        for pause in ADD_AGAIN_SECONDS:
+            lease = self._keeper.lease
+            try:
+                return await self._store.add(draft, lease), lease
+            except StoreUnavailableError:
+                await asyncio.sleep(pause)
+            except FencedError:
+                self._keeper.look()
+                await asyncio.sleep(pause)
+        raise StoreUnavailableError
 
     async def _produce(self, reply: Ref, producer: Producer) -> None:
         try:
@@ -273,39 +283,21 @@ class ChatService:
         if not self._running:
             self._idle.set()
 
-    async def _keep_lease(self) -> None:
-        """Renews the lease, learns from that which replies others ended, and sweeps."""
-        assert self._lease is not None
-        news = Wakeup()
-        unwatch = self._store.watch(self._lease, news.set)
-        try:
-            while True:
-                await news.wait(min(RENEW_SECONDS, self._lease_seconds / 3))
-                try:
-                    lost = await self._store.renew(self._lease, self._running.keys())
-                    await self._store.sweep()
-                except StoreUnavailableError:
-                    continue
-                except FencedError:
-                    lost = set(self._running)
-                    unwatch()
-                    self._lease = await self._store.register(self._lease_seconds)
-                    unwatch = self._store.watch(self._lease, news.set)
-                except Exception:
-                    logger.exception("the lease was not renewed")
-                    continue
-                for reply in lost:
-                    if (producer := self._running.get(reply)) is not None:
-                        producer.fence()
-        finally:
-            unwatch()
+    def _fence(self, reply: Ref) -> None:
+        if (producer := self._running.get(reply)) is not None:
+            producer.fence()
 
     def _detached(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Runs something to its end, whoever waits for it and leaves."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._settle)
         return task
+
+    def _settle(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # Who waited has it; if nobody did, nobody is to blame.
 
     # Shutting down.
 

@@ -55,7 +55,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The reply to a draft, and whether this call made it (or an earlier one with the same id)."""
+    """The newest reply to a draft's message, and whether it is the draft's own.
+
+    The draft's own: stored by this call, or by an earlier try of it whose answer was lost.
+    """
 
     reply: Ref
     created: bool
@@ -135,7 +138,8 @@ class Store(Protocol):
         """Stores a user's message and its empty, streaming reply, in one step.
 
         The reply streams under `lease`. If the message is there already, with this content and in
-        this conversation, nothing is stored, and the newest reply to it is returned.
+        this conversation, nothing is stored, and the newest reply to it is returned. So the same
+        draft may be added again, and a draft with the same message joins it.
 
         Raises:
             MessageIdConflictError: the id was used for something else.

@@ -30,6 +30,11 @@ class ContextDocument(SchemaExtension):
         yield
         execution = self.execution_context
         execution.context.document_is_valid = not execution.pre_execution_errors
+        for error in execution.pre_execution_errors or ():
+            if error.original_error is not None:
+                # A number that is too long, for one, raises whatever Python raises for it.
+                error.original_error = None
+                error.message = "A literal has a value that cannot be read."
 
 
 class ChatSchema(strawberry.Schema):

@@ -6,27 +6,30 @@ operation and nothing else, and nothing that a client does leaves a traceback in
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
 from graphql import GraphQLError, OperationType
-from starlette.websockets import WebSocketState
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
-from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.http.exceptions import (
+    NonJsonMessageReceived,
+    NonTextMessageReceived,
+    WebSocketDisconnected,
+)
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     BaseGraphQLTransportWSHandler,
     Operation,
 )
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, PongMessage
 from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
 
 from graphql_app.api.context import Context
 from graphql_app.api.failures import present, presented
 from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscribe, frame_from
-from graphql_app.api.requests import MalformedError, parse_operation
+from graphql_app.api.requests import MalformedError, decode_json, parse_operation
 from graphql_app.errors import TooManyOperationsError
 
 logger = logging.getLogger(__name__)
@@ -38,6 +41,19 @@ CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, th
 class SocketAdapter(ASGIWebSocketAdapter):
     """Strawberry's adapter, for which a socket that was closed is gone and nothing worse."""
 
+    async def iter_json(
+        self, *, ignore_parsing_errors: bool = False
+    ) -> AsyncGenerator[object, None]:
+        with suppress(WebSocketDisconnect):
+            while self.ws.application_state is not WebSocketState.DISCONNECTED:
+                try:
+                    value = decode_json(await self.ws.receive_text())
+                except KeyError as error:
+                    raise NonTextMessageReceived from error
+                except MalformedError as error:
+                    raise NonJsonMessageReceived from error
+                yield value
+
     async def send_json(self, message: Mapping[str, object]) -> None:
         if self.ws.application_state is WebSocketState.DISCONNECTED:
             raise WebSocketDisconnected
@@ -45,7 +61,9 @@ class SocketAdapter(ASGIWebSocketAdapter):
 
     async def close(self, code: int, reason: str) -> None:
         if self.ws.application_state is not WebSocketState.DISCONNECTED:
-            await super().close(code, reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore"))
+            fitting = reason.encode(errors="replace")[:CLOSE_REASON_BYTES].decode(errors="ignore")
+            with suppress(WebSocketDisconnect):
+                await super().close(code, fitting)
 
 
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
@@ -61,13 +79,23 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             case ConnectionInit(payload):
                 await self._initialise(payload)
             case Ping(payload):
-                await self.send_message(_pong(payload))
+                await self._answer_ping(payload)
             case Pong():
                 pass
             case Subscribe():
                 await self._subscribe(frame)
             case Complete(id):
                 await self.cleanup_operation(id)
+
+    async def _answer_ping(self, payload: dict[str, Any] | None) -> None:
+        pong: PongMessage = {"type": "pong"}
+        if payload is not None:
+            pong["payload"] = payload
+        try:
+            await self.send_message(pong)
+        except RecursionError:
+            # Some depths can just be decoded, and not be encoded any more.
+            await self.handle_invalid_message("The payload is nested too deeply.")
 
     async def _initialise(self, payload: dict[str, Any]) -> None:
         try:
@@ -124,7 +152,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         async with aclosing(results):
             async for result in results:
                 assert isinstance(result, ExecutionResult)
-                if isinstance(result, PreExecutionError) or (streams and result.data is None):
+                if result.data is None and (streams or not _has_begun(result)):
                     # A stream that cannot go on ends with an error, never with null data.
                     await operation.send_initial_errors(result.errors or [])
                     return
@@ -135,5 +163,6 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         self.operations.pop(id, None)
 
 
-def _pong(payload: dict[str, Any] | None) -> PongMessage:
-    return {"type": "pong"} if payload is None else {"type": "pong", "payload": payload}
+def _has_begun(result: ExecutionResult) -> bool:
+    """Whether the execution began: an error without a path is one of the request."""
+    return any(error.path for error in result.errors or [])

@@ -186,7 +186,8 @@ class MemoryStore:
         if draft.message in self._cleared:
             raise MessageClearedError(draft.message.id)
         if (row := self._rows.get(draft.message)) is not None:
-            return Added(self._reply_to_the_same(row, draft), created=False)
+            reply_ref = self._reply_to_the_same(row, draft)
+            return Added(reply_ref, created=reply_ref == draft.reply)
         thread = self._threads.setdefault(draft.conversation, _Thread())
         user = self._insert(thread, draft.message, draft.conversation, Role.USER)
         user.text.append(draft.content)
