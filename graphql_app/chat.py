@@ -81,9 +81,8 @@ class ChatService:
         self._running: dict[Ref, Producer | None] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = Wakeup()
-        self._keeper = LeaseKeeper(
-            store, lease_seconds, running=self._running.keys, lost=self._fence
-        )
+        self._shutting_down = False
+        self._keeper = LeaseKeeper(store, lease_seconds, running=self._running)
 
     async def __aenter__(self) -> "ChatService":
         await self._keeper.__aenter__()
@@ -240,6 +239,7 @@ class ChatService:
         self._running[draft.reply] = None
         added = None
         try:
+            await self._keeper.no_renewal()
             added, lease = await self._add(draft)
         finally:
             if added is None or not added.created:
@@ -253,6 +253,8 @@ class ChatService:
                 silence_seconds=self._limits.silence_seconds,
                 max_length=self._limits.reply_length,
             )
+            if self._shutting_down:
+                producer.shut_down()
             self._detached(self._produce(draft.reply, producer))
         return added
 
@@ -283,10 +285,6 @@ class ChatService:
         if not self._running:
             self._idle.set()
 
-    def _fence(self, reply: Ref) -> None:
-        if (producer := self._running.get(reply)) is not None:
-            producer.fence()
-
     def _detached(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Runs something to its end, whoever waits for it and leaves."""
         task = asyncio.create_task(coroutine)
@@ -305,6 +303,7 @@ class ChatService:
         if self._running and self._store.shared:
             # Only a store that others use too has readers left for what is still to come.
             await self._until_idle(self._drain_seconds)
+        self._shutting_down = True
         for producer in list(self._running.values()):
             if producer is not None:
                 producer.shut_down()

@@ -72,6 +72,44 @@ def serve(
 
 
 @app.command()
+def chat(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GRAPHQL_APP_URL",
+            help="The server. [ws://127.0.0.1:3000/graphql]",
+            metavar="URL",
+        ),
+    ] = None,
+    conversation: Annotated[
+        str, typer.Option(help="The conversation to join.", metavar="ID")
+    ] = "default",
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Shows this reply first and goes on with it; 'last' is the newest that streams.",
+            metavar="REPLY_ID",
+        ),
+    ] = None,
+    history: Annotated[
+        int | None, typer.Option(help="Shows so many earlier messages first.", min=1, metavar="N")
+    ] = None,
+) -> None:
+    """Chats in the terminal. Ctrl-C leaves a reply that streams; again, it stops the reply."""
+    from graphql_app.client import DEFAULT_URL
+    from graphql_app.terminal import chat as chat_in_terminal
+
+    raise typer.Exit(
+        chat_in_terminal(
+            url or DEFAULT_URL,
+            conversation_id=conversation,
+            resume=resume,
+            history_size=history,
+        )
+    )
+
+
+@app.command()
 def schema() -> None:
     """Prints the GraphQL schema."""
     from graphql_app.api.schema import sdl

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 
 from graphql_app.errors import FencedError, StoreUnavailableError
 from graphql_app.interfaces import Lease, Store
 from graphql_app.messages import Ref
+from graphql_app.producer import Producer
 from graphql_app.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ class LeaseKeeper:
     """Renews a lease for as long as it is entered, sweeps, and registers anew when it was lost.
 
     Args:
-        running: the replies that this process produces, or is about to.
-        lost: is called with each of them that may not be written any more.
+        running: the replies that this process produces, or is about to (None). The producers of
+            those that may not be written any more are fenced.
     """
 
     def __init__(
@@ -29,16 +29,15 @@ class LeaseKeeper:
         store: Store,
         lease_seconds: float,
         *,
-        running: Callable[[], AbstractSet[Ref]],
-        lost: Callable[[Ref], None],
+        running: Mapping[Ref, Producer | None],
     ) -> None:
         self._store = store
         self._lease_seconds = lease_seconds
         self._running = running
-        self._lost = lost
         self._lease: Lease | None = None
         self._unwatch: Callable[[], None] = lambda: None
         self._news = Wakeup()
+        self._no_renewal = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -51,8 +50,17 @@ class LeaseKeeper:
         """Makes the next renewal happen now: somebody saw that the lease is not what it was."""
         self._news.set()
 
+    async def no_renewal(self) -> None:
+        """Returns when no renewal is under way.
+
+        One that is would take a reply that is added now, and that it does not know, for one that
+        nobody runs.
+        """
+        await self._no_renewal.wait()
+
     async def __aenter__(self) -> "LeaseKeeper":
         await self._register()
+        self._no_renewal.set()
         self._task = asyncio.create_task(self._keep())
         return self
 
@@ -66,22 +74,28 @@ class LeaseKeeper:
         while True:
             await self._news.wait(min(RENEW_SECONDS, self._lease_seconds / 3))
             try:
-                for reply in await self._renew():
-                    self._lost(reply)
+                await self._renew()
                 await self._store.sweep()
             except StoreUnavailableError:
                 pass  # The producers wait, too; the next renewal is near.
             except Exception:
                 logger.exception("the lease could not be renewed")
 
-    async def _renew(self) -> AbstractSet[Ref]:
-        running = set(self._running())
+    async def _renew(self) -> None:
+        # As it is when asked: a reply that is about to begin may be called lost before it is added.
+        running = dict(self._running)
+        self._no_renewal.clear()
         try:
-            return await self._store.renew(self.lease, running)
+            lost = await self._store.renew(self.lease, running.keys())
         except FencedError:
             logger.warning("the lease was lost, and with it %d replies", len(running))
             await self._register()
-            return running
+            lost = running.keys()
+        finally:
+            self._no_renewal.set()
+        for reply in lost:
+            if (producer := running[reply]) is not None:
+                producer.fence()
 
     async def _register(self) -> None:
         self._lease = await self._store.register(self._lease_seconds)

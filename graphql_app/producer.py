@@ -82,6 +82,7 @@ class Producer:
         self._silence_seconds = silence_seconds
         self._max_length = max_length
         self._reader: asyncio.Task[None] | None = None
+        self._reader_is_cancelled = False
         self._reading_since: float | None = None
         self._outbox: list[str] = []
         self._outbox_size = 0
@@ -95,8 +96,7 @@ class Producer:
     def fence(self) -> None:
         """Somebody else ended the reply: closes the completion and writes no more."""
         self._fenced = True
-        if self._reader is not None:
-            self._reader.cancel()
+        self._cancel_reader()
         self._news.set()
 
     def shut_down(self) -> None:
@@ -113,7 +113,7 @@ class Producer:
             self._reader = asyncio.create_task(self._read(history))
             self._reader.add_done_callback(lambda _: self._news.set())
             status, text, error = await self._write(self._reader)
-            self._reader.cancel()
+            self._cancel_reader()
             await self._reach(
                 lambda: self._store.finish(
                     self._ref,
@@ -129,7 +129,14 @@ class Producer:
         finally:
             self._over = True
             if self._reader is not None:
+                self._cancel_reader()
                 await _close(self._reader)
+
+    def _cancel_reader(self) -> None:
+        """Makes the completion close; once, since a second time would break into its closing."""
+        if self._reader is not None and not self._reader_is_cancelled:
+            self._reader_is_cancelled = True
+            self._reader.cancel()
 
     async def _read(self, history: Sequence[Message]) -> None:
         """The reader: drives the completion."""
@@ -251,8 +258,7 @@ def _outcome(reader: "asyncio.Task[None]", text: str) -> tuple[Status, str, Repl
 
 
 async def _close(reader: "asyncio.Task[None]") -> None:
-    """Cancels a reader and waits for it, but not for one that ignores it."""
-    reader.cancel()
+    """Waits for a reader that was cancelled, but not for one that ignores it."""
     reader.add_done_callback(_retrieve)
     await asyncio.wait({reader}, timeout=ABANDON_AFTER_SECONDS)
     if not reader.done():

@@ -56,9 +56,7 @@ class Settings(BaseSettings):
         )
 
 
-def read_settings(
-    given: Mapping[str, Any] | None = None, environment: Mapping[str, str] = os.environ
-) -> Settings:
+def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     """The settings from the command line, then the environment, then the defaults.
 
     Args:
@@ -67,11 +65,10 @@ def read_settings(
     Raises:
         ConfigurationError: names each setting that is wrong, or unknown, and what is allowed.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    # GRAPHQL_APP_URL is for `graphql-app chat`.
+    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "url")}
     unknown = sorted(
-        name
-        for name in environment
-        if name.upper().startswith(PREFIX) and name.upper() not in known
+        name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known
     )
     if unknown:
         raise ConfigurationError(

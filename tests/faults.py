@@ -1,9 +1,18 @@
 """Faults with names: a store that fails when told, and completions that misbehave."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+import inspect
+from collections import Counter, defaultdict
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Sequence,
+)
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from graphql_app.errors import StoreUnavailableError
@@ -11,18 +20,43 @@ from graphql_app.messages import Message
 from graphql_app.stores.memory import MemoryStore
 
 
-class FaultyStore(MemoryStore):
-    """A memory store that cannot be reached when told so.
-
-    `failing_on` fails before a method does anything; `losing_answers_of` fails after it did
-    everything, as when a connection dies while the answer is under way.
-    """
+class Gate:
+    """Holds up whoever comes, until it is opened."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def reached(self) -> None:
+        """Returns when somebody waits at the gate, or has passed it."""
+        await asyncio.wait_for(self._reached.wait(), 10)
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def pass_through(self) -> None:
+        self._reached.set()
+        await self._opened.wait()
+
+
+class FaultyStore(MemoryStore):
+    """A memory store that cannot be reached, is slow or is broken when told so.
+
+    `failing_on` fails before a method does anything; `losing_answers_of` fails after it did
+    everything, as when a connection dies while the answer is under way. `holding` and
+    `holding_answers_of` are slow there instead of failing.
+    """
+
+    poll_seconds = 60.0  # So that a wake-up that is missing is noticed.
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        super().__init__(clock)
         self.calls: Counter[str] = Counter()
         self._failing: Counter[str] = Counter()
         self._losing: Counter[str] = Counter()
+        self._broken: Counter[str] = Counter()
+        self._gates: dict[str, Gate] = {}
+        self._answer_gates: dict[str, Gate] = {}
 
     def failing_on(self, method: str, *, times: int) -> None:
         self._failing[method] = times
@@ -30,9 +64,39 @@ class FaultyStore(MemoryStore):
     def losing_answers_of(self, method: str, *, times: int) -> None:
         self._losing[method] = times
 
+    def broken_on(self, method: str, *, times: int) -> None:
+        """Raises what no store should raise: a defect."""
+        self._broken[method] = times
+
+    def holding(self, method: str) -> Gate:
+        """Every call waits at the gate before it does anything."""
+        gate = self._gates[method] = Gate()
+        return gate
+
+    def holding_answers_of(self, method: str) -> Gate:
+        """Every call does everything, and then waits at the gate."""
+        gate = self._answer_gates[method] = Gate()
+        return gate
+
+    async def ending_all_leases(self) -> None:
+        """What a sweep by another process does while this one is asleep."""
+        for lease in list(self._streaming):
+            await super().renew(lease, set())
+            del self._streaming[lease]
+
+    @property
+    def watchers(self) -> int:
+        """How many watch something."""
+        return sum(map(len, self._watchers.values()))
+
+    def waking_everybody(self) -> None:
+        """Calls every watcher, though nothing happened."""
+        for topic in list(self._watchers):
+            self._wake(topic)
+
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name.startswith("_") or not asyncio.iscoroutinefunction(found):
+        if name.startswith("_") or not inspect.iscoroutinefunction(found):
             return found
         return self._faulty(name, found)
 
@@ -41,6 +105,11 @@ class FaultyStore(MemoryStore):
     ) -> Callable[..., Awaitable[Any]]:
         async def call(*arguments: Any, **named: Any) -> Any:
             self.calls[name] += 1
+            if (gate := self._gates.get(name)) is not None:
+                await gate.pass_through()
+            if self._broken[name] > 0:
+                self._broken[name] -= 1
+                raise RuntimeError("the store is broken")
             if self._failing[name] > 0:
                 self._failing[name] -= 1
                 raise StoreUnavailableError
@@ -48,6 +117,8 @@ class FaultyStore(MemoryStore):
             if self._losing[name] > 0:
                 self._losing[name] -= 1
                 raise StoreUnavailableError
+            if (gate := self._answer_gates.get(name)) is not None:
+                await gate.pass_through()
             return result
 
         return call
@@ -63,6 +134,8 @@ class ScriptedCompletion:
         self.calls = 0
         self.closed = 0
         self.histories: list[list[Message]] = []
+        self.was_called = asyncio.Event()
+        self.was_closed = asyncio.Event()
         self._script: asyncio.Queue[str | Exception | None] = asyncio.Queue()
 
     def say(self, *texts: str) -> None:
@@ -78,6 +151,7 @@ class ScriptedCompletion:
     async def __call__(self, history: Sequence[Message]) -> AsyncGenerator[str, None]:
         self.calls += 1
         self.histories.append(list(history))
+        self.was_called.set()
         try:
             while (item := await self._script.get()) is not None:
                 if isinstance(item, Exception):
@@ -85,6 +159,24 @@ class ScriptedCompletion:
                 yield item
         finally:
             self.closed += 1
+            self.was_closed.set()
+
+
+class ScriptedCompletions:
+    """A scripted completion for each question, by its content."""
+
+    def __init__(self) -> None:
+        self._answers: defaultdict[str, ScriptedCompletion] = defaultdict(ScriptedCompletion)
+
+    def answering(self, question: str) -> ScriptedCompletion:
+        return self._answers[question]
+
+    @property
+    def answers(self) -> dict[str, ScriptedCompletion]:
+        return dict(self._answers)
+
+    def __call__(self, history: Sequence[Message]) -> AsyncIterator[str]:
+        return self._answers[history[-1].content](history)
 
 
 async def stubborn(history: Sequence[Message]) -> AsyncGenerator[str, None]:
@@ -97,10 +189,30 @@ async def stubborn(history: Sequence[Message]) -> AsyncGenerator[str, None]:
             continue
 
 
+class StubbornCompletion:
+    """Says one word and ignores every cancellation, until it is let go."""
+
+    def __init__(self) -> None:
+        self._let_go = asyncio.Event()
+
+    def let_go(self) -> None:
+        self._let_go.set()
+
+    async def __call__(self, history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        yield "word"
+        # It has an end all the same, so that a test that fails does not hang.
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 5
+        while not self._let_go.is_set() and loop.time() < deadline:
+            with suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(self._let_go.wait(), deadline - loop.time())
+
+
 @contextmanager
 def leaking_nothing() -> Iterator[None]:
     """Fails if asyncio tasks are left that were not there before."""
     before = asyncio.all_tasks()
     yield
-    left = {task for task in asyncio.all_tasks() - before if not task.done()}
+    # The end may be in another task than the beginning, as it is in a fixture.
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"

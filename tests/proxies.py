@@ -10,6 +10,7 @@ class CuttingProxy:
 
     def __init__(self, target_port: int) -> None:
         self.connections = 0
+        self.forwarded_bytes = 0
         self.port = 0
         self._target_port = target_port
         self._server: asyncio.Server | None = None
@@ -17,6 +18,7 @@ class CuttingProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._progress = asyncio.Condition()
 
     @property
     def url(self) -> str:
@@ -26,6 +28,12 @@ class CuttingProxy:
         """Resets every connection, without a goodbye."""
         for writer in list(self._open):
             writer.transport.abort()
+
+    async def until_forwarded(self, more_bytes: int) -> None:
+        """Returns when clients were sent so many more bytes than when this was called."""
+        goal = self.forwarded_bytes + more_bytes
+        async with self._progress:
+            await self._progress.wait_for(lambda: self.forwarded_bytes >= goal)
 
     def stall(self) -> None:
         """Forwards nothing any more, and keeps the connections open."""
@@ -64,7 +72,7 @@ class CuttingProxy:
             (reader, to_writer, writer),
             (to_reader, writer, to_writer),
         ):
-            task = asyncio.create_task(self._forward(source, sink, other))
+            task = asyncio.create_task(self._forward(source, sink, other, client=writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -73,6 +81,7 @@ class CuttingProxy:
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
         other: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,
     ) -> None:
         self._open.add(sink)
         try:
@@ -81,10 +90,17 @@ class CuttingProxy:
                     await self._flows.wait()
                     sink.write(data)
                     await sink.drain()
+                    if sink is client:
+                        await self._note(len(data))
         finally:
             self._open.discard(sink)
             sink.close()
             other.close()
+
+    async def _note(self, size: int) -> None:
+        async with self._progress:
+            self.forwarded_bytes += size
+            self._progress.notify_all()
 
 
 @asynccontextmanager

@@ -1,14 +1,19 @@
 """Speaking graphql-transport-ws frame by frame, and keeping a reply's text by the rule."""
 
+import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
+
+PATIENCE_SECONDS = 20.0
+"""How long anything that must happen may take; nothing waits as long as that when all is well."""
 
 CHUNK = "{ messageId offset text status error { code message } }"
 SEND = f"subscription Send($message: MessageInput!) {{ sendMessage(message: $message) {CHUNK} }}"
@@ -47,12 +52,22 @@ class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self._ids = itertools.count(1)
+        self._following = ""
 
     async def send(self, frame: object) -> None:
         await self.connection.send(json.dumps(frame))
 
     async def receive(self) -> Any:
-        return json.loads(await self.connection.recv())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return json.loads(await self.connection.recv())
+
+    async def complete(self, id: str) -> None:
+        """Ends an operation from the client's side."""
+        await self.send({"id": id, "type": "complete"})
+
+    def cut(self) -> None:
+        """Resets the connection, without a goodbye."""
+        self.connection.transport.abort()
 
     async def subscribe(
         self, query: str, variables: dict[str, Any] | None = None, *, id: str | None = None
@@ -64,7 +79,7 @@ class Socket:
         await self.send({"id": id, "type": "subscribe", "payload": payload})
         return id
 
-    async def frames(self, id: str) -> AsyncIterator[dict[str, Any]]:
+    async def frames(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
         """The frames of one operation up to its end; those of others must not come."""
         while True:
             frame = await self.receive()
@@ -91,24 +106,50 @@ class Socket:
         *,
         most_chunks: int | None = None,
     ) -> Reply:
-        """Follows a reply to its end, or for so many chunks.
+        """Follows a reply to its end, or for so many chunks; `rest` goes on then.
 
         Raises:
             Refused: the operation ended with an error.
         """
-        reply = reply or Reply()
-        id = await self.subscribe(query, variables)
+        self._following = await self.subscribe(query, variables)
+        return await self.rest(reply or Reply(), most_chunks=most_chunks)
+
+    async def rest(self, reply: Reply, *, most_chunks: int | None = None) -> Reply:
+        """Follows the reply that `follow` began with, as that does."""
         count = 0
-        async for frame in self.frames(id):
-            if frame["type"] == "error":
-                raise Refused(frame["payload"])
-            if frame["type"] == "next":
-                [chunk] = frame["payload"]["data"].values()
-                reply.apply(chunk)
-                count += 1
-                if count == most_chunks:
-                    break
+        async with aclosing(self.frames(self._following)) as frames:
+            async for frame in frames:
+                if frame["type"] == "error":
+                    raise Refused(frame["payload"])
+                if frame["type"] == "next":
+                    [chunk] = frame["payload"]["data"].values()
+                    reply.apply(chunk)
+                    count += 1
+                    if count == most_chunks:
+                        break
         return reply
+
+
+async def how_closed(connection: ClientConnection) -> tuple[int, str]:
+    """The code and the reason with which the server closes; what it sends before is dropped.
+
+    A connection that ends without a close frame is 1006.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                await connection.recv()
+    except ConnectionClosed as closed:
+        return (1006, "") if closed.rcvd is None else (closed.rcvd.code, closed.rcvd.reason)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Returns when something is so that another process brings about by itself."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0.01)
 
 
 class Refused(Exception):
@@ -126,7 +167,11 @@ async def raw_connection(
 ) -> AsyncIterator[ClientConnection]:
     """A socket on which nothing was said yet."""
     async with connect(
-        url, subprotocols=[Subprotocol(subprotocol)], max_size=None, compression=None
+        url,
+        subprotocols=[Subprotocol(subprotocol)],
+        compression=None,
+        max_size=None,
+        max_queue=None,  # Or what nobody read would hold up the goodbye.
     ) as connection:
         yield connection
 

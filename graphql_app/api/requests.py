@@ -39,6 +39,8 @@ def decode_json(text: str | bytes) -> object:
         MalformedError: it is no JSON (NaN and Infinity are none), or nested beyond reason.
     """
     try:
+        if isinstance(text, bytes):
+            text = text.decode()  # By itself, json would guess the encoding.
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedError("The message is not valid JSON.") from error

@@ -4,8 +4,9 @@ Strawberry's view does the routine; here is what makes it keep to the specificat
 https://graphql.github.io/graphql-over-http/draft/
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -24,10 +25,9 @@ from graphql import (
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
-from strawberry.http.parse_content_type import parse_content_type
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, GraphQLRequestProtocol
 from strawberry.schema.base import BaseSchema
 from strawberry.subscriptions import (
     GRAPHQL_SSE_PROTOCOL,
@@ -51,6 +51,8 @@ from graphql_app.chat import ChatService
 
 RESPONSE_JSON = "application/graphql-response+json"
 LEGACY_JSON = "application/json"
+
+METHOD_NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
 
 CHANGING_SUBSCRIPTION = "sendMessage"
 
@@ -107,7 +109,8 @@ class Transport(GraphQL[Context, None]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._serve_socket(WebSocket(scope, receive, send))
+            with suppress(WebSocketDisconnect):
+                await self._serve_socket(WebSocket(scope, receive, send))
         else:
             request = _BoundedRequest(scope, receive, self._max_body_bytes)
             with suppress(ClientDisconnect):
@@ -132,14 +135,15 @@ class Transport(GraphQL[Context, None]):
     async def _respond(self, request: Request) -> Response:
         if request.method not in ("GET", "POST"):
             return self._refusal(
-                HTTPStatus.METHOD_NOT_ALLOWED, "GraphQL takes GET and POST.", {"Allow": "GET, POST"}
+                METHOD_NOT_ALLOWED, "GraphQL takes GET and POST.", {"Allow": "GET, POST"}
             )
         try:
             return await self.run(request)
         except MalformedError as error:
             return self._refusal(HTTPStatus.BAD_REQUEST, str(error))
         except HTTPException as error:
-            return self._refusal(error.status_code, error.reason)
+            headers = {"Allow": "POST"} if error.status_code == METHOD_NOT_ALLOWED else None
+            return self._refusal(error.status_code, error.reason, headers)
 
     def _refusal(
         self, status: int, message: str, headers: dict[str, str] | None = None
@@ -173,17 +177,16 @@ class Transport(GraphQL[Context, None]):
         return FileResponse(self._playground, headers=PLAYGROUND_HEADERS)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
-        transport = self._get_stream_transport_from_headers(request.headers)
         if request.method == "GET":
             value: object = _from_query_string(request.query_params)
         else:
-            content_type, parameters = parse_content_type(request.content_type or "")
+            content_type, parameters = next(_media_types(request.content_type or ""))
             if content_type != LEGACY_JSON:
                 raise HTTPException(
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                     f"The content type must be {LEGACY_JSON}.",
                 )
-            if parameters.get("charset", "utf-8").strip('"').lower() not in ("utf-8", "utf8"):
+            if parameters.get("charset", "utf-8") not in ("utf-8", "utf8"):
                 raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The charset must be utf-8.")
             value = decode_json(await request.get_body())
         checked = request_from(value)
@@ -192,7 +195,7 @@ class Transport(GraphQL[Context, None]):
             variables=checked.variables,
             operation_name=checked.operation_name,
             extensions=checked.extensions,
-            protocol="http" if transport is None else transport.protocol,
+            protocol=_wanted_protocol(request.headers.get("accept", "")),
         )
 
     # Executing.
@@ -206,21 +209,23 @@ class Transport(GraphQL[Context, None]):
         root_value: None,
         sub_response: Response,
     ) -> Any:
-        streams = request_data.protocol != "http"
-        if not streams and sub_response.media_type is None:
-            raise HTTPException(
-                HTTPStatus.NOT_ACCEPTABLE, f"Accept must allow {RESPONSE_JSON} or {LEGACY_JSON}."
-            )
+        if request_data.protocol == "http":
+            _check_acceptable(sub_response)
         assert request_data.query is not None
         try:
             document, operation = parse_operation(request_data.query, request_data.operation_name)
         except GraphQLError as error:
-            return PreExecutionError(data=None, errors=[present(error)])
+            refused = PreExecutionError(data=None, errors=[present(error)])
+            return refused if request_data.protocol == "http" else _only(refused)
         if request.method == "GET" and _changes_something(document, operation):
             raise HTTPException(
-                HTTPStatus.METHOD_NOT_ALLOWED, "An operation that changes something needs POST."
+                METHOD_NOT_ALLOWED, "An operation that changes something needs POST."
             )
-        if operation.operation is OperationType.SUBSCRIPTION and not streams:
+        subscribes = operation.operation is OperationType.SUBSCRIPTION
+        if request_data.protocol == "multipart-subscription" and not subscribes:
+            _check_acceptable(sub_response)
+            request_data = replace(request_data, protocol="http")
+        if request_data.protocol == "http" and subscribes:
             raise HTTPException(
                 HTTPStatus.NOT_ACCEPTABLE,
                 "A subscription needs a WebSocket, or an Accept header of text/event-stream or "
@@ -274,15 +279,19 @@ class _BoundedRequest(Request):
         self._max_body_bytes = max_body_bytes
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
+        self._check_size(int(self.headers.get("content-length", 0)))
         size = 0
         async for part in super().stream():
             size += len(part)
-            if size > self._max_body_bytes:
-                raise HTTPException(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"A request body may have at most {self._max_body_bytes:,} bytes.",
-                )
+            self._check_size(size)
             yield part
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_body_bytes:
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"A request body may have at most {self._max_body_bytes:,} bytes.",
+            )
 
 
 def _from_query_string(parameters: Mapping[str, Any]) -> dict[str, object]:
@@ -296,29 +305,54 @@ def _from_query_string(parameters: Mapping[str, Any]) -> dict[str, object]:
 def _negotiated(accept: str) -> str | None:
     """The media type of a JSON answer that a client prefers, or None if it accepts neither."""
     best, best_quality = None, 0.0
-    for entry in accept.split(","):
-        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+    for media_type, parameters in _media_types(accept):
         offered = {
             RESPONSE_JSON: RESPONSE_JSON,
             LEGACY_JSON: LEGACY_JSON,
             "application/*": RESPONSE_JSON,
             "*/*": LEGACY_JSON,
         }.get(media_type)
-        quality = _quality(parameters)
+        quality = _quality(parameters.get("q", "1"))
         if offered is not None and quality > best_quality:
             best, best_quality = offered, quality
     return best
 
 
-def _quality(parameters: Iterable[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
+def _quality(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def _check_acceptable(sub_response: Response) -> None:
+    if sub_response.media_type is None:
+        raise HTTPException(
+            HTTPStatus.NOT_ACCEPTABLE, f"Accept must allow {RESPONSE_JSON} or {LEGACY_JSON}."
+        )
+
+
+def _wanted_protocol(accept: str) -> GraphQLRequestProtocol:
+    """How a client wants a stream to come, if what it asks for is one."""
+    for media_type, parameters in _media_types(accept):
+        if media_type == "text/event-stream":
+            return "sse"
+        if media_type == "multipart/mixed" and "subscriptionspec" in parameters:
+            return "multipart-subscription"
+    return "http"
+
+
+def _media_types(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The media types in an Accept or Content-Type header, with their parameters."""
+    for entry in header.lower().split(","):
+        media_type, *parameters = entry.split(";")
+        pairs = (parameter.partition("=") for parameter in parameters)
+        yield media_type.strip(), {name.strip(): value.strip(' "') for name, _, value in pairs}
+
+
+async def _only(result: ExecutionResult) -> AsyncGenerator[ExecutionResult, None]:
+    """A stream of one result."""
+    yield result
 
 
 def _changes_something(document: DocumentNode, operation: OperationDefinitionNode) -> bool:

@@ -27,6 +27,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from strawberry.types import ExecutionResult
 
 from graphql_app.api.context import Context
+from graphql_app.api.delivery import encode_json
 from graphql_app.api.failures import present, presented
 from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscribe, frame_from
 from graphql_app.api.requests import MalformedError, decode_json, parse_operation
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 INTERNAL_ERROR = 4500
 CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two.
+
+CLOSED = (WebSocketDisconnect, RuntimeError)
+"""What sending raises on a closed socket: by the client, or by us or uvicorn for a bad frame."""
 
 
 class SocketAdapter(ASGIWebSocketAdapter):
@@ -55,15 +59,16 @@ class SocketAdapter(ASGIWebSocketAdapter):
                 yield value
 
     async def send_json(self, message: Mapping[str, object]) -> None:
-        if self.ws.application_state is WebSocketState.DISCONNECTED:
-            raise WebSocketDisconnected
-        await super().send_json(message)
+        text = encode_json(message)
+        try:
+            await self.ws.send_text(text)
+        except CLOSED as error:
+            raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
-        if self.ws.application_state is not WebSocketState.DISCONNECTED:
-            fitting = reason.encode(errors="replace")[:CLOSE_REASON_BYTES].decode(errors="ignore")
-            with suppress(WebSocketDisconnect):
-                await super().close(code, fitting)
+        fitting = reason.encode(errors="replace")[:CLOSE_REASON_BYTES].decode(errors="ignore")
+        with suppress(*CLOSED):
+            await self.ws.close(code, fitting)
 
 
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):

@@ -148,6 +148,7 @@ class MemoryStore:
         self._rows: dict[Ref, _Row] = {}
         self._threads: dict[ConversationRef, _Thread] = {}
         self._cleared: dict[Ref, tuple[datetime, ConversationRef]] = {}
+        self._epochs = itertools.count(1)
         self._streaming: dict[Lease, set[Ref]] = {}
         self._watchers: dict[Topic, dict[object, Callable[[], None]]] = {}
         self._sequence = 0
@@ -162,7 +163,7 @@ class MemoryStore:
         pass
 
     async def register(self, lease_seconds: float) -> Lease:
-        lease = Lease("memory", len(self._streaming) + 1)
+        lease = Lease("memory", next(self._epochs))
         self._streaming[lease] = set()
         return lease
 
@@ -303,7 +304,8 @@ class MemoryStore:
             for ref, thread in self._threads.items()
             if ref.owner == owner and thread.rows
         ]
-        found.sort(key=lambda item: item[1].updated_at, reverse=True)
+        # By the number of the last event: several may fall into one millisecond.
+        found.sort(key=lambda item: item[1].log[-1][0], reverse=True)
         return tuple(
             Conversation(ref.id, thread.rows[0].created_at, thread.updated_at)
             for ref, thread in found[:first]
@@ -361,7 +363,7 @@ class MemoryStore:
         return unwatch
 
     def _wake(self, topic: Topic) -> None:
-        for wake in self._watchers.get(topic, {}).values():
+        for wake in tuple(self._watchers.get(topic, {}).values()):
             wake()
 
     def _reply(self, ref: Ref) -> _Row:
@@ -380,7 +382,7 @@ class MemoryStore:
 
     def _log(self, thread: _Thread, row: _Row, *, ended: bool) -> None:
         thread.log.append((self._next_number(), row, ended))
-        thread.updated_at = max(self._now(), row.created_at)
+        thread.updated_at = max(self._now(), thread.updated_at, row.created_at)
 
     def _next_number(self) -> int:
         self._sequence += 1

@@ -1,0 +1,38 @@
+"""The stores that the contract runs against, and how their servers are started.
+
+A further store is one more line in BACKENDS: its readable id, the program that its server needs
+if it needs one, and a context manager that starts that server in an empty folder, gives the
+store's URL, and stops the server at the end.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to keep messages."""
+
+    id: str
+    serve: Callable[[Path], AbstractContextManager[str]]
+    program: str | None = None
+
+    def require(self) -> None:
+        """Skips the test if the store's server is not installed; in CI, fails it."""
+        if self.program is None or shutil.which(self.program) is not None:
+            return
+        reason = f"the store {self.id} needs {self.program}, which is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+BACKENDS = [
+    Backend("memory", lambda folder: nullcontext("memory://")),
+]

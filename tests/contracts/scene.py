@@ -1,0 +1,144 @@
+"""A store seen by one owner and one process, in the words of the tests."""
+
+import asyncio
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from graphql_app.interfaces import Added, Draft, Events, Lease, Slice, Store, Topic
+from graphql_app.messages import (
+    ConversationRef,
+    Message,
+    MessageChanged,
+    MessagesReset,
+    Ref,
+    ReplyError,
+    Status,
+)
+
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Ids stand for the owner's messages; everything is in conversation c1 if not said."""
+
+    store: Store
+    owner: str
+    lease: Lease
+
+    def ref(self, id: str) -> Ref:
+        return Ref(self.owner, id)
+
+    def conversation(self, id: str = "c1") -> ConversationRef:
+        return ConversationRef(self.owner, id)
+
+    async def add(
+        self, id: str, content: str = "Hello", *, conversation: str = "c1", reply: str | None = None
+    ) -> Added:
+        """Sends a message, whose reply is called `r-` and its id if not said."""
+        return await self.store.add(
+            Draft(
+                message=self.ref(id),
+                conversation=self.conversation(conversation),
+                content=content,
+                reply=self.ref(reply or f"r-{id}"),
+            ),
+            self.lease,
+        )
+
+    async def append(self, reply: str, at_offset: int, text: str) -> None:
+        await self.store.append(self.ref(reply), self.lease, at_offset, text)
+
+    async def finish(
+        self,
+        reply: str,
+        status: Status = Status.DONE,
+        *,
+        text: str = "",
+        at_offset: int | None = None,
+        error: ReplyError | None = None,
+    ) -> Message:
+        """The producer's own end."""
+        return await self.store.finish(
+            self.ref(reply), status, lease=self.lease, at_offset=at_offset, text=text, error=error
+        )
+
+    async def stop(self, reply: str) -> Message:
+        """An end that anybody may write."""
+        return await self.store.finish(self.ref(reply), Status.STOPPED)
+
+    async def read(self, reply: str, after_offset: int = 0) -> Slice:
+        return await self.store.read(self.ref(reply), after_offset)
+
+    async def message(self, id: str) -> Message:
+        """A message that is there."""
+        message = await self.store.message(self.ref(id))
+        assert message is not None
+        return message
+
+    async def ids(
+        self, conversation: str = "c1", *, last: int = 1_000, before: str | None = None
+    ) -> list[str]:
+        messages = await self.store.messages(
+            self.conversation(conversation), last, None if before is None else self.ref(before)
+        )
+        return [message.id for message in messages]
+
+    async def conversations(self, first: int = 1_000) -> list[str]:
+        return [found.id for found in await self.store.conversations(self.owner, first)]
+
+    async def history(self, reply: str) -> list[tuple[str, str]]:
+        """Each message's id and content."""
+        history = await self.store.history(self.ref(reply))
+        return [(message.id, message.content) for message in history]
+
+    async def clear(self, conversation: str = "c1") -> int:
+        return await self.store.clear(self.conversation(conversation))
+
+    async def events(self, cursor: int | None = None, conversation: str = "c1") -> Events:
+        return await self.store.events(self.conversation(conversation), cursor)
+
+    async def cursor(self, conversation: str = "c1") -> int:
+        """Where the events are now."""
+        return (await self.events(None, conversation)).cursor
+
+    async def renew(self, *running: str) -> AbstractSet[str]:
+        lost = await self.store.renew(self.lease, {self.ref(id) for id in running})
+        return {ref.id for ref in lost}
+
+
+class Alarm:
+    """Notices that a topic's watchers are woken."""
+
+    def __init__(self, store: Store, topic: Topic) -> None:
+        self._rang = asyncio.Event()
+        self.rings = 0
+        self.unwatch = store.watch(topic, self._ring)
+
+    def _ring(self) -> None:
+        self.rings += 1
+        self._rang.set()
+
+    def forget(self) -> None:
+        """Forgets the rings so far."""
+        self._rang.clear()
+
+    async def rings_next(self) -> None:
+        await asyncio.wait_for(self._rang.wait(), PATIENCE_SECONDS)
+
+
+def shown(events: Events) -> list[tuple[str, Status, str] | list[str]]:
+    """Events as tests write them: a reset as the ids it has, a change as id, status, content."""
+    return [
+        (event.message.id, event.message.status, event.message.content)
+        if isinstance(event, MessageChanged)
+        else [message.id for message in event.messages]
+        for event in events.events
+    ]
+
+
+def reset_of(events: Events) -> MessagesReset:
+    """The reset that these events are."""
+    [event] = events.events
+    assert isinstance(event, MessagesReset)
+    return event

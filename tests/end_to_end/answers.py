@@ -1,0 +1,35 @@
+"""A completion that a test in another process tells what to do, by the message that it sends."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from graphql_app import Message
+
+BLOCK = "block " * 500
+LONGEST = "日" * 262_144
+"""As much as a reply may hold."""
+
+
+async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+    """Says what the first word of the message means.
+
+    tasks: how many tasks the server runs. words N: so many short words at full speed. blocks N: so
+    many long blocks, 100 a second. longest: all that fits into a reply, at once. wait: one word,
+    and nothing more.
+    """
+    what, _, count = history[-1].content.partition(" ")
+    match what:
+        case "tasks":
+            yield str(len(asyncio.all_tasks()))
+        case "words":
+            for _ in range(int(count)):
+                yield "w "
+        case "blocks":
+            for _ in range(int(count)):
+                await asyncio.sleep(0.01)
+                yield BLOCK
+        case "longest":
+            yield LONGEST
+        case "wait":
+            yield "waiting"
+            await asyncio.Event().wait()

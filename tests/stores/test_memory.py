@@ -1,0 +1,210 @@
+"""The memory store, beyond the contract: its clock, its parts of events, and what it forgets."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from graphql_app.errors import MessageClearedError, MessageNotFoundError
+from graphql_app.interfaces import Topic
+from graphql_app.messages import MessagesReset
+from graphql_app.stores.memory import MemoryStore
+from tests.contracts.scene import Scene
+from tests.faults import FaultyStore
+
+
+class Clock:
+    """A time that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, 12, 0, 0, 123_987, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def move(self, **by: float) -> None:
+        self.time += timedelta(**by)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def scene(clock: Clock) -> Scene:
+    store = MemoryStore(clock)
+    return Scene(store, "owner", await store.register(10))
+
+
+async def times(scene: Scene) -> list[str]:
+    """The seconds of the messages' times."""
+    messages = await scene.store.messages(scene.conversation(), 10, None)
+    return [message.created_at.strftime("%S.%f") for message in messages]
+
+
+async def test_times_grow_by_a_millisecond_while_the_clock_stands_still(scene: Scene) -> None:
+    await scene.add("m1")
+    await scene.add("m2")
+    assert await times(scene) == ["00.123000", "00.124000", "00.125000", "00.126000"]
+
+
+async def test_times_grow_by_a_millisecond_while_the_clock_has_gone_back(
+    scene: Scene, clock: Clock
+) -> None:
+    await scene.add("m1")
+    clock.move(hours=-1)
+    await scene.add("m2")
+    assert await times(scene) == ["00.123000", "00.124000", "00.125000", "00.126000"]
+
+
+async def test_times_follow_the_clock_when_it_is_ahead(scene: Scene, clock: Clock) -> None:
+    await scene.add("m1")
+    clock.move(seconds=5)
+    await scene.add("m2")
+    assert await times(scene) == ["00.123000", "00.124000", "05.123000", "05.124000"]
+
+
+async def test_times_go_on_after_a_clear(scene: Scene) -> None:
+    await scene.add("m1")
+    await scene.clear()
+    await scene.add("m2")
+    assert await times(scene) == ["00.125000", "00.126000"]
+
+
+async def test_a_conversation_is_last_used_when_its_last_message_was_added_or_ended(
+    scene: Scene, clock: Clock
+) -> None:
+    async def updated() -> str:
+        [conversation] = await scene.store.conversations(scene.owner, 10)
+        return conversation.updated_at.strftime("%S.%f")
+
+    await scene.add("m1")
+    assert await updated() == "00.124000"
+    clock.move(seconds=5)
+    await scene.append("r-m1", 0, "One")
+    assert await updated() == "00.124000"
+    await scene.finish("r-m1")
+    assert await updated() == "05.123000"
+    clock.move(seconds=-3)
+    await scene.add("m2")
+    assert await updated() == "05.123000"
+
+
+async def test_conversations_are_in_order_even_when_the_clock_has_gone_back(
+    scene: Scene, clock: Clock
+) -> None:
+    await scene.add("m1", conversation="c1")
+    clock.move(hours=-1)
+    await scene.add("m2", conversation="c2")
+    assert await scene.conversations() == ["c2", "c1"]
+
+
+@pytest.mark.parametrize("id", ["m1", "r-m1"])
+async def test_an_id_stays_used_for_a_day_after_it_was_cleared(
+    scene: Scene, clock: Clock, id: str
+) -> None:
+    await scene.add("m1")
+    await scene.clear()
+    clock.move(hours=24)
+    await scene.add("m2", conversation="c2")
+    await scene.clear("c2")
+    with pytest.raises(MessageClearedError):
+        await scene.add(id, reply="other")
+    with pytest.raises(MessageClearedError):
+        await scene.read("r-m1")
+
+
+async def test_an_id_is_forgotten_by_the_first_clear_after_a_day(
+    scene: Scene, clock: Clock
+) -> None:
+    await scene.add("m1")
+    await scene.clear()
+    clock.move(hours=24, milliseconds=1)
+    await scene.add("m2", conversation="c2")
+    await scene.clear("c2")
+    with pytest.raises(MessageNotFoundError):
+        await scene.read("r-m1")
+    with pytest.raises(MessageClearedError):
+        await scene.read("r-m2")
+    assert (await scene.add("m1")).created
+
+
+async def test_a_conversation_in_use_outlives_its_ids_that_are_forgotten(
+    scene: Scene, clock: Clock
+) -> None:
+    await scene.add("m1")
+    await scene.clear()
+    await scene.add("m2")
+    clock.move(hours=25)
+    await scene.add("m3", conversation="c2")
+    await scene.clear("c2")
+    assert await scene.ids() == ["m2", "r-m2"]
+    await scene.append("r-m2", 0, "One")
+    assert (await scene.finish("r-m2")).content == "One"
+
+
+async def test_events_come_in_parts_of_a_hundred(scene: Scene) -> None:
+    cursor = await scene.cursor()
+    for number in range(100):
+        await scene.add(f"m{number}")
+    first = await scene.events(cursor)
+    second = await scene.events(first.cursor)
+    assert (len(first.events), first.more) == (100, True)
+    assert (len(second.events), second.more) == (100, False)
+
+
+async def test_a_reset_comes_whole_even_if_many_events_came_before_it(scene: Scene) -> None:
+    for number in range(100):
+        await scene.add(f"m{number}")
+    events = await scene.events()
+    assert isinstance(events.events[0], MessagesReset)
+    assert (len(events.events), events.more) == (1, False)
+
+
+async def test_nothing_is_left_of_watchers_that_are_gone() -> None:
+    store = FaultyStore()
+    scene = Scene(store, "owner", await store.register(10))
+    topics: list[Topic] = [scene.ref("r1"), scene.ref("r1"), scene.conversation(), scene.lease]
+    gone: list[Callable[[], None]] = [store.watch(topic, lambda: None) for topic in topics]
+    assert store.watchers == 4
+    for unwatch in gone:
+        unwatch()
+    assert store.watchers == 0
+    assert not store._watchers
+
+
+async def test_of_what_was_cleared_only_the_ids_are_kept() -> None:
+    store = FaultyStore()
+    scene = Scene(store, "owner", await store.register(10))
+    await scene.add("m1", "Secret")
+    await scene.append("r-m1", 0, "Secret")
+    await scene.clear()
+    [thread] = store._threads.values()
+    assert not store._rows
+    assert not thread.rows
+    assert not thread.log
+
+
+async def test_text_of_a_reply_that_has_ended_is_kept_in_one_piece() -> None:
+    store = FaultyStore()
+    scene = Scene(store, "owner", await store.register(10))
+    await scene.add("m1")
+    for at_offset in range(100):
+        await scene.append("r-m1", at_offset, "x")
+    await scene.finish("r-m1")
+    assert store._rows[scene.ref("r-m1")].text._pieces == ["x" * 100]
+    assert (await scene.read("r-m1", 40)).text == "x" * 60
+
+
+async def test_a_sweep_finds_nothing_because_leases_never_run_out(
+    scene: Scene, clock: Clock
+) -> None:
+    await scene.add("m1")
+    clock.move(days=365)
+    assert await scene.store.sweep() == 0
+    assert await scene.renew("r-m1") == set()
+
+
+def test_the_store_is_not_shared() -> None:
+    assert MemoryStore.shared is False

@@ -1,0 +1,814 @@
+"""Producing one reply: every way in which it can end, and what the store may do meanwhile."""
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from graphql_app import producer as producer_module
+from graphql_app.errors import CompletionError
+from graphql_app.interfaces import Completion, Draft
+from graphql_app.messages import (
+    ConversationRef,
+    Message,
+    Ref,
+    ReplyError,
+    ReplyErrorCode,
+    Status,
+    utf16_length,
+)
+from graphql_app.producer import Producer
+from tests.chats import PATIENCE_SECONDS, settled
+from tests.faults import FaultyStore, ScriptedCompletion, StubbornCompletion, leaking_nothing
+
+REPLY = Ref("owner", "reply")
+
+
+@pytest.fixture(autouse=True)
+def leak_check() -> Iterator[None]:
+    """Tasks are looked for at the end of `running`; this is for those that do not use it."""
+    yield
+    assert not producer_module._abandoned
+
+
+class Run:
+    """The producer of a reply, running."""
+
+    def __init__(self, store: FaultyStore, producer: Producer) -> None:
+        self.store = store
+        self.producer = producer
+        self.task = asyncio.create_task(producer.run())
+
+    async def reply(self) -> Message:
+        message = await self.store.message(REPLY)
+        assert message is not None
+        return message
+
+    async def ended(self) -> Message:
+        """The reply, when its producer is done."""
+        await asyncio.wait_for(asyncio.shield(self.task), PATIENCE_SECONDS)
+        return await self.reply()
+
+    async def has_said(self, text: str) -> None:
+        """Returns when the reply has this text in the store."""
+        news = asyncio.Event()
+        unwatch = self.store.watch(REPLY, news.set)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await self.reply()).content != text:
+                await news.wait()
+                news.clear()
+        unwatch()
+
+
+async def start(
+    store: FaultyStore,
+    completion: Completion,
+    *,
+    silence_seconds: float = 60.0,
+    max_length: int = 1_000_000,
+) -> Run:
+    """Stores the question "Why?" and starts the producer of its reply."""
+    lease = await store.register(10)
+    await store.add(
+        Draft(Ref("owner", "question"), ConversationRef("owner", "c1"), "Why?", REPLY), lease
+    )
+    return Run(
+        store,
+        Producer(
+            REPLY,
+            store=store,
+            lease=lease,
+            completion=completion,
+            silence_seconds=silence_seconds,
+            max_length=max_length,
+        ),
+    )
+
+
+async def produced(store: FaultyStore, completion: Completion, **options: Any) -> Message:
+    """What becomes of a reply that this completion makes; no task is left behind."""
+    with leaking_nothing():
+        return await (await start(store, completion, **options)).ended()
+
+
+def saying(*texts: Any) -> Completion:
+    """A completion that says all this without ever waiting, whatever type it has."""
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[Any, None]:
+        for text in texts:
+            yield text
+
+    return complete
+
+
+def raising(error: BaseException, *texts: str) -> Completion:
+    """A completion that says this, and then raises."""
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for text in texts:
+            yield text
+        raise error
+
+    return complete
+
+
+def failed(code: ReplyErrorCode, sentence: str) -> tuple[Status, ReplyError]:
+    return Status.ERROR, ReplyError(code, sentence)
+
+
+BROKE_OFF = failed(ReplyErrorCode.COMPLETION_FAILED, "The completion broke off.")
+SHUT_DOWN = failed(
+    ReplyErrorCode.SERVER_SHUTDOWN, "The server was shut down before the reply was complete."
+)
+
+
+def too_long(limit: str) -> tuple[Status, ReplyError]:
+    return failed(
+        ReplyErrorCode.REPLY_TOO_LONG,
+        f"The reply reached its maximum length of {limit} characters.",
+    )
+
+
+def too_silent(seconds: str) -> tuple[Status, ReplyError]:
+    return failed(
+        ReplyErrorCode.COMPLETION_TIMEOUT, f"The completion sent nothing for {seconds} seconds."
+    )
+
+
+def end_of(reply: Message) -> tuple[Status, ReplyError | None]:
+    return reply.status, reply.error
+
+
+# Done
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [("Hello",), ("Hel", "lo"), ("", "Hello", ""), (), ("",), ("日", "😀", "e", "\u0301\n")],
+)
+async def test_a_reply_is_what_the_completion_said(
+    store: FaultyStore, texts: tuple[str, ...]
+) -> None:
+    reply = await produced(store, saying(*texts))
+    assert reply.content == "".join(texts)
+    assert end_of(reply) == (Status.DONE, None)
+
+
+async def test_the_completion_gets_the_history_and_is_closed(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    completion.end()
+    await produced(store, completion)
+    assert [[message.content for message in history] for history in completion.histories] == [
+        ["Why?"]
+    ]
+    assert (completion.calls, completion.closed) == (1, 1)
+
+
+async def test_any_async_iterator_will_do(store: FaultyStore) -> None:
+    class Words:
+        def __init__(self, history: Sequence[Message]) -> None:
+            self._words = iter(["One", " two"])
+
+        def __aiter__(self) -> AsyncIterator[str]:
+            return self
+
+        async def __anext__(self) -> str:
+            try:
+                return next(self._words)
+            except StopIteration:
+                raise StopAsyncIteration from None
+
+    assert (await produced(store, Words)).content == "One two"
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        (["a\0b"], "a\ufffdb"),
+        (["\ud83d"], "\ufffd"),
+        (["a\ude00\ud83d"], "a\ufffd\ufffd"),
+        (["\ud83d\ude00"], "😀"),
+        (["日\0", "\udfff!"], "日\ufffd\ufffd!"),
+    ],
+)
+async def test_what_cannot_be_stored_is_replaced(
+    store: FaultyStore, texts: list[str], kept: str
+) -> None:
+    reply = await produced(store, saying(*texts))
+    assert (reply.content, reply.status) == (kept, Status.DONE)
+
+
+async def test_text_is_written_while_the_completion_goes_on(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    completion.say(" two")
+    await run.has_said("One two")
+    assert (await run.reply()).status is Status.STREAMING
+    completion.end()
+    assert (await run.ended()).status is Status.DONE
+
+
+async def test_what_comes_while_an_append_is_under_way_joins_the_next_one(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    gate = store.holding("append")
+    run = await start(store, completion)
+    completion.say("One")
+    await gate.reached()
+    completion.say(" two", " three", " four")
+    await settled()
+    assert store.calls["append"] == 1
+    gate.open()
+    await run.has_said("One two three four")
+    assert store.calls["append"] == 2
+    completion.end()
+    await run.ended()
+
+
+async def test_a_store_that_is_slow_makes_the_completion_wait(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "OUTBOX_LIMIT", 10)
+    said = 0
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal said
+        for _ in range(100):
+            said += 1
+            yield "word "
+
+    gate = store.holding("append")
+    run = await start(store, complete)
+    await gate.reached()
+    await settled()
+    assert said < 10
+    gate.open()
+    assert (await run.ended()).content == "word " * 100
+
+
+# Errors of the completion
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("secret"),
+        StopAsyncIteration("secret"),
+        TimeoutError("secret"),
+        asyncio.CancelledError("secret"),
+        GeneratorExit("secret"),
+        SystemExit("secret"),
+        KeyboardInterrupt("secret"),
+        BaseExceptionGroup("secret", [SystemExit("secret")]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("texts", [(), ("One", " two")], ids=["at once", "after two words"])
+async def test_whatever_a_completion_raises_ends_its_reply_and_nothing_else(
+    store: FaultyStore,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    texts: tuple[str, ...],
+) -> None:
+    reply = await produced(store, raising(error, *texts))
+    assert reply.content == "".join(texts)
+    assert end_of(reply) == BROKE_OFF
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+
+
+async def test_what_a_completion_raised_is_logged_with_its_cause(
+    store: FaultyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await produced(store, raising(RuntimeError("the key is wrong")))
+    assert "the key is wrong" in caplog.text
+
+
+@pytest.mark.parametrize("code", list(ReplyErrorCode))
+async def test_a_completion_error_is_shown_as_it_is(
+    store: FaultyStore, caplog: pytest.LogCaptureFixture, code: ReplyErrorCode
+) -> None:
+    reply = await produced(store, raising(CompletionError(code, "The model sleeps."), "One"))
+    assert reply.content == "One"
+    assert end_of(reply) == failed(code, "The model sleeps.")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("text", [None, b"bytes", 1, ["One"]])
+async def test_a_completion_that_yields_no_text_has_failed(
+    store: FaultyStore, text: object
+) -> None:
+    reply = await produced(store, saying("One", text, "two"))
+    assert reply.content == "One"
+    assert end_of(reply) == BROKE_OFF
+
+
+@pytest.mark.parametrize("result", [None, "text", ["One"], iter(["One"])], ids=repr)
+async def test_what_is_no_completion_at_all_has_failed(store: FaultyStore, result: Any) -> None:
+    assert end_of(await produced(store, lambda history: result)) == BROKE_OFF
+
+
+async def test_a_completion_that_fails_before_it_begins_has_failed(store: FaultyStore) -> None:
+    def complete(history: Sequence[Message]) -> AsyncIterator[str]:
+        raise RuntimeError
+
+    assert end_of(await produced(store, complete)) == BROKE_OFF
+
+
+# Too long
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        (["x" * 10], "x" * 10),
+        (["x" * 9, "x"], "x" * 10),
+        (["😀" * 5], "😀" * 5),
+        (["日" * 10, ""], "日" * 10),
+    ],
+)
+async def test_a_reply_may_be_exactly_as_long_as_it_may(
+    store: FaultyStore, texts: list[str], kept: str
+) -> None:
+    reply = await produced(store, saying(*texts), max_length=10)
+    assert reply.content == kept
+    assert end_of(reply) == (Status.DONE, None)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        (["x" * 11], "x" * 10),
+        (["x" * 10, "y"], "x" * 10),
+        (["x" * 9, "yz"], "x" * 9 + "y"),
+        (["x" * 9, "😀"], "x" * 9),
+        (["x" * 8, "😀😀"], "x" * 8 + "😀"),
+        (["😀" * 6], "😀" * 5),
+        (["x" + "😀" * 5], "x" + "😀" * 4),
+        (["x" * 10_000_000], "x" * 10),
+        (["x" * 11, None], "x" * 10),
+    ],
+)
+async def test_a_reply_that_is_too_long_keeps_all_whole_code_points_that_fit(
+    store: FaultyStore, texts: list[str], kept: str
+) -> None:
+    reply = await produced(store, saying(*texts), max_length=10)
+    assert reply.content == kept
+    assert end_of(reply) == too_long("10")
+
+
+@pytest.mark.parametrize("word", ["word ", "日本 ", "😀"])
+async def test_a_completion_that_will_not_stop_talking_is_stopped_and_holds_up_nobody(
+    store: FaultyStore, word: str
+) -> None:
+    closed = False
+    turns = 0
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal closed
+        try:
+            while True:  # Without ever awaiting.
+                yield word
+        finally:
+            closed = True
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(others())
+    run = await start(store, complete, max_length=10_001)
+    reply = await run.ended()
+    other.cancel()
+    assert 10_000 <= utf16_length(reply.content) <= 10_001
+    assert (word * 10_001).startswith(reply.content)
+    assert end_of(reply) == too_long("10,001")
+    assert closed
+    assert turns >= 10_000 // utf16_length(word), "every word lets everybody else run"
+
+
+async def test_a_completion_that_talks_on_after_its_cancellation_is_closed(
+    store: FaultyStore,
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        yield "One"
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        while True:
+            yield " and another thing"
+
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said("One")
+        run.producer.shut_down()
+        assert (await run.ended()).content == "One"
+
+
+# Too silent
+
+
+@pytest.mark.parametrize("texts", [(), ("One", " two")], ids=["before", "after the first words"])
+async def test_a_completion_that_is_silent_for_too_long_ends_its_reply(
+    store: FaultyStore, completion: ScriptedCompletion, texts: tuple[str, ...]
+) -> None:
+    completion.say(*texts)
+    reply = await produced(store, completion, silence_seconds=0.05)
+    assert reply.content == "".join(texts)
+    assert end_of(reply) == too_silent("0.05")
+    assert completion.closed == 1
+
+
+async def test_empty_text_breaks_the_silence(store: FaultyStore) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            yield ""
+        yield "One"
+
+    assert (await produced(store, complete, silence_seconds=0.15)).content == "One"
+
+
+async def test_a_completion_may_take_long_in_all_if_it_is_never_silent_for_too_long(
+    store: FaultyStore,
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            yield "x"
+
+    reply = await produced(store, complete, silence_seconds=0.15)
+    assert (reply.content, reply.status) == ("x" * 10, Status.DONE)
+
+
+async def test_a_completion_that_waits_for_the_store_is_not_silent(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "OUTBOX_LIMIT", 1)
+    gate = store.holding("append")
+    run = await start(store, saying(*"abcdef"), silence_seconds=0.05)
+    await gate.reached()
+    await asyncio.sleep(0.15)  # Three times as long as it may be silent.
+    gate.open()
+    reply = await run.ended()
+    assert (reply.content, reply.status) == ("abcdef", Status.DONE)
+
+
+async def test_a_completion_that_talks_through_an_outage_of_the_store_is_not_silent(
+    store: FaultyStore, quick_retries: None
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            yield "x"
+        store.failing_on("append", times=0)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            yield "x"
+
+    store.failing_on("append", times=1_000_000)
+    reply = await produced(store, complete, silence_seconds=0.15)
+    assert (reply.content, reply.status) == ("x" * 40, Status.DONE)
+
+
+async def test_time_in_which_the_history_could_not_be_read_is_not_silence(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    gate = store.holding("history")
+    run = await start(store, completion, silence_seconds=0.05)
+    await gate.reached()
+    await asyncio.sleep(0.15)
+    completion.say("One")
+    completion.end()
+    gate.open()
+    reply = await run.ended()
+    assert (reply.content, reply.status) == ("One", Status.DONE)
+
+
+# Ended by others
+
+
+async def test_a_producer_that_is_fenced_before_the_first_word_closes_its_completion(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    await asyncio.wait_for(completion.was_called.wait(), PATIENCE_SECONDS)
+    await store.finish(REPLY, Status.STOPPED)
+    run.producer.fence()
+    reply = await run.ended()
+    assert (reply.content, reply.status) == ("", Status.STOPPED)
+    assert completion.closed == 1
+
+
+async def test_a_producer_that_is_fenced_while_the_history_cannot_be_read_calls_nobody(
+    store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
+) -> None:
+    store.failing_on("history", times=1_000_000)
+    run = await start(store, completion)
+    await settled()
+    await store.finish(REPLY, Status.STOPPED)
+    run.producer.fence()
+    assert (await run.ended()).status is Status.STOPPED
+    assert completion.calls == 0
+
+
+async def test_a_producer_that_is_fenced_before_it_begins_calls_nobody(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    run.producer.fence()
+    await store.finish(REPLY, Status.STOPPED)
+    await run.ended()
+    assert completion.calls == 0
+
+
+async def test_a_producer_that_is_fenced_in_the_middle_writes_no_more(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    stopped = await store.finish(REPLY, Status.STOPPED)
+    completion.say(" two")
+    run.producer.fence()
+    assert await run.ended() == stopped
+    assert completion.closed == 1
+
+
+async def test_a_producer_that_nobody_told_learns_it_from_its_next_word(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    stopped = await store.finish(REPLY, Status.STOPPED)
+    completion.say(" two")
+    assert await run.ended() == stopped
+    assert completion.closed == 1
+
+
+async def test_a_producer_that_is_fenced_gives_up_a_store_that_cannot_be_reached(
+    store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
+) -> None:
+    run = await start(store, completion)
+    store.failing_on("append", times=1_000_000)
+    completion.say("One")
+    await asyncio.wait_for(completion.was_called.wait(), PATIENCE_SECONDS)
+    run.producer.fence()
+    await run.ended()
+    assert completion.closed == 1
+
+
+async def test_a_producer_that_is_fenced_closes_its_completion_even_while_the_store_hangs(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    gate = store.holding("append")
+    run = await start(store, completion)
+    completion.say("One")
+    await gate.reached()
+    run.producer.fence()
+    await asyncio.wait_for(completion.was_closed.wait(), 1)
+    gate.open()
+    await run.ended()
+
+
+async def test_a_completion_is_closed_even_while_the_store_cannot_take_the_end(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    gate = store.holding("finish")
+    run = await start(store, completion, max_length=2)
+    completion.say("One")
+    await gate.reached()
+    await asyncio.wait_for(completion.was_closed.wait(), 1)
+    gate.open()
+    assert (await run.ended()).content == "On"
+
+
+@pytest.mark.parametrize("method", ["history", "append", "finish"])
+async def test_a_reply_that_was_cleared_ends_its_producer(
+    store: FaultyStore, completion: ScriptedCompletion, method: str
+) -> None:
+    gate = store.holding(method)
+    completion.say("One")
+    if method == "finish":
+        completion.end()
+    run = await start(store, completion)
+    await gate.reached()
+    await store.clear(ConversationRef("owner", "c1"))
+    gate.open()
+    await asyncio.wait_for(run.task, PATIENCE_SECONDS)
+    assert completion.closed == completion.calls
+    assert await store.message(REPLY) is None
+
+
+async def test_a_completion_that_takes_time_to_close_is_cancelled_once(store: FaultyStore) -> None:
+    closed = False
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal closed
+        yield "One"
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.05)  # As a polite HTTP client does.
+            closed = True
+
+    gate = store.holding_answers_of("finish")
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said("One")
+        run.producer.shut_down()
+        await gate.reached()
+        run.producer.fence()
+        run.producer.fence()
+        await asyncio.sleep(0)
+        gate.open()
+        await run.ended()
+    assert closed
+
+
+async def test_a_completion_that_ignores_its_cancellation_is_abandoned(
+    store: FaultyStore, quick_abandoning: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    completion = StubbornCompletion()
+    with leaking_nothing():
+        run = await start(store, completion)
+        await run.has_said("word")
+        await store.finish(REPLY, Status.STOPPED)
+        run.producer.fence()
+        await run.ended()
+        assert "abandoned" in caplog.text
+        [abandoned] = producer_module._abandoned
+        completion.let_go()
+        await asyncio.wait_for(abandoned, PATIENCE_SECONDS)
+
+
+async def test_an_end_is_written_before_a_completion_has_closed(
+    store: FaultyStore, quick_abandoning: None
+) -> None:
+    completion = StubbornCompletion()
+    run = await start(store, completion, max_length=3)
+    await run.has_said("wor")
+    assert end_of(await run.reply()) == too_long("3")
+    assert not run.task.done()
+    completion.let_go()
+    await run.ended()
+
+
+async def test_what_a_completion_raises_when_it_is_closed_is_nobodys_business(
+    store: FaultyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        try:
+            yield "One"
+            await asyncio.sleep(3600)
+        finally:
+            raise SystemExit
+
+    run = await start(store, complete)
+    await run.has_said("One")
+    stopped = await store.finish(REPLY, Status.STOPPED)
+    run.producer.fence()
+    assert await run.ended() == stopped
+    del run
+    gc.collect()  # Then asyncio complains about exceptions that nobody took note of.
+    assert not caplog.records
+
+
+# Shutting down
+
+
+async def test_a_shutdown_ends_a_reply_with_the_text_that_it_has(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    run.producer.shut_down()
+    reply = await run.ended()
+    assert reply.content == "One"
+    assert end_of(reply) == SHUT_DOWN
+    assert completion.closed == 1
+
+
+async def test_a_shutdown_keeps_the_text_that_waits_for_the_store(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    gate = store.holding("append")
+    run = await start(store, completion)
+    completion.say("One")
+    await gate.reached()
+    completion.say(" two")
+    await settled()
+    run.producer.shut_down()
+    gate.open()
+    reply = await run.ended()
+    assert reply.content == "One two"
+    assert end_of(reply) == SHUT_DOWN
+
+
+async def test_a_shutdown_before_the_producer_began_ends_the_reply(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    run.producer.shut_down()
+    assert end_of(await run.ended()) == SHUT_DOWN
+
+
+# Stores that cannot be reached
+
+
+@pytest.mark.parametrize("times", [1, 2, 7])
+@pytest.mark.parametrize("fault", [FaultyStore.failing_on, FaultyStore.losing_answers_of])
+@pytest.mark.parametrize("method", ["history", "append", "finish"])
+async def test_a_store_that_cannot_be_reached_is_tried_again_and_the_text_is_exact(
+    store: FaultyStore,
+    completion: ScriptedCompletion,
+    quick_retries: None,
+    method: str,
+    fault: Callable[..., None],
+    times: int,
+) -> None:
+    fault(store, method, times=times)
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    completion.say(" 😀", " 😀")
+    await run.has_said("One 😀 😀")
+    completion.say(" the end")
+    completion.end()
+    reply = await run.ended()
+    assert reply.content == "One 😀 😀 the end"
+    assert end_of(reply) == (Status.DONE, None)
+    assert completion.calls == 1
+    assert store.calls[method] > times
+
+
+async def test_a_store_that_comes_and_goes_changes_nothing_in_the_text(
+    store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
+) -> None:
+    run = await start(store, completion)
+    expected = ""
+    for number in range(20):
+        (store.failing_on if number % 2 else store.losing_answers_of)("append", times=number % 4)
+        completion.say(word := f"{number} ")
+        expected += word
+        await run.has_said(expected)
+    completion.end()
+    assert (await run.ended()).content == expected
+
+
+async def test_the_completion_goes_on_while_the_store_cannot_be_reached(
+    store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
+) -> None:
+    store.failing_on("append", times=1_000_000)
+    run = await start(store, completion)
+    completion.say("One", " two", " three")
+    completion.end()
+    await asyncio.wait_for(completion.was_closed.wait(), PATIENCE_SECONDS)
+    assert (await run.reply()).content == ""
+    store.failing_on("append", times=0)
+    reply = await run.ended()
+    assert (reply.content, reply.status) == ("One two three", Status.DONE)
+
+
+def test_the_pauses_between_tries_are_short_at_first_and_a_second_at_most() -> None:
+    pauses = producer_module.RETRY_SECONDS
+    assert pauses[0] <= 0.1
+    assert list(pauses) == sorted(pauses)
+    assert pauses[-1] <= 1
+
+
+async def test_a_defect_of_the_store_is_raised_and_the_completion_is_closed(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    store.broken_on("append", times=1)
+    run = await start(store, completion)
+    completion.say("One")
+    with pytest.raises(RuntimeError, match="broken"):
+        await run.ended()
+    assert completion.closed == 1
+
+
+async def test_a_producer_that_is_cancelled_closes_its_completion(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    await asyncio.wait_for(completion.was_called.wait(), PATIENCE_SECONDS)
+    began = time.monotonic()
+    run.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run.task
+    assert completion.closed == 1
+    assert time.monotonic() - began < producer_module.ABANDON_AFTER_SECONDS

@@ -1,0 +1,199 @@
+"""The settings: where they come from, and that none can be wrong unnoticed."""
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from graphql_app.errors import ConfigurationError
+from graphql_app.limits import Limits
+from graphql_app.settings import PREFIX, Settings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on what is set outside."""
+    for name in list(os.environ):
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+def test_without_anything_given_the_defaults_are_those_that_are_documented() -> None:
+    assert read_settings().model_dump() == {
+        "host": "127.0.0.1",
+        "port": 3000,
+        "store": "memory://",
+        "completion": "simulated",
+        "word_delay": 0.05,
+        "drain_seconds": 20.0,
+        "lease_seconds": 10.0,
+        "max_content_length": 32_768,
+        "max_id_length": 128,
+        "max_reply_length": 262_144,
+        "max_list_size": 1_000,
+        "max_replies": 5_000,
+        "completion_timeout_seconds": 60.0,
+        "max_message_bytes": 2 * 1024 * 1024,
+        "max_sockets": 10_000,
+        "max_operations_per_socket": 100,
+        "connection_init_seconds": 10.0,
+    }
+
+
+def test_the_environment_wins_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHQL_APP_PORT", "4000")
+    assert read_settings().port == 4000
+
+
+def test_a_variable_may_be_written_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("graphql_app_port", "4000")
+    assert read_settings().port == 4000
+
+
+def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHQL_APP_PORT", "4000")
+    monkeypatch.setenv("GRAPHQL_APP_HOST", "0.0.0.0")
+    settings = read_settings({"port": 5000})
+    assert (settings.port, settings.host) == (5000, "0.0.0.0")
+
+
+def test_none_means_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHQL_APP_PORT", "4000")
+    assert read_settings({"port": None, "host": None}).port == 4000
+
+
+def test_a_variable_that_names_no_setting_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GRAPHQL_APP_PROT", "4000")
+    with pytest.raises(ConfigurationError, match=r"^GRAPHQL_APP_PROT: no such setting; there are "):
+        read_settings()
+
+
+def test_the_refusal_of_an_unknown_variable_lists_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("Graphql_App_Prot", "4000")
+    with pytest.raises(ConfigurationError) as refusal:
+        read_settings()
+    assert str(refusal.value).startswith("Graphql_App_Prot: ")
+    for name in Settings.model_fields:
+        assert PREFIX + name.upper() in str(refusal.value)
+
+
+def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHQL_APPLE", "1")
+    monkeypatch.setenv("PORT", "4000")
+    assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("port", -1),
+        ("port", 65_536),
+        ("port", "http"),
+        ("port", ""),
+        ("word_delay", -0.1),
+        ("word_delay", 60.1),
+        ("word_delay", "nan"),
+        ("drain_seconds", -1),
+        ("drain_seconds", 3_600.1),
+        ("drain_seconds", "inf"),
+        ("lease_seconds", 0.9),
+        ("lease_seconds", 3_601),
+        ("max_content_length", 0),
+        ("max_content_length", 1.5),
+        ("max_id_length", 0),
+        ("max_reply_length", 0),
+        ("max_list_size", 0),
+        ("max_replies", 0),
+        ("completion_timeout_seconds", 0),
+        ("completion_timeout_seconds", 86_401),
+        ("completion_timeout_seconds", "inf"),
+        ("max_message_bytes", 1_023),
+        ("max_sockets", 0),
+        ("max_operations_per_socket", 0),
+        ("connection_init_seconds", 0),
+        ("connection_init_seconds", "soon"),
+    ],
+)
+class TestAWrongSettingIsRefusedByItsName:
+    def test_when_it_is_given(self, name: str, wrong: Any) -> None:
+        with pytest.raises(ConfigurationError, match=f"^{name}: .*, not {wrong!r}\\.$"):
+            read_settings({name: wrong})
+
+    def test_when_it_is_in_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any
+    ) -> None:
+        monkeypatch.setenv(PREFIX + name.upper(), str(wrong))
+        with pytest.raises(ConfigurationError, match=f"^{name}: .*, not '{wrong}'\\.$"):
+            read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "edge"),
+    [
+        ("port", 0),
+        ("port", 65_535),
+        ("word_delay", 0.0),
+        ("word_delay", 60.0),
+        ("drain_seconds", 0.0),
+        ("drain_seconds", 3_600.0),
+        ("lease_seconds", 1.0),
+        ("lease_seconds", 3_600.0),
+        ("max_content_length", 1),
+        ("max_replies", 1),
+        ("completion_timeout_seconds", 0.01),
+        ("completion_timeout_seconds", 86_400.0),
+        ("max_message_bytes", 1_024),
+    ],
+)
+def test_a_setting_may_be_at_the_edge_of_what_is_allowed(name: str, edge: float) -> None:
+    assert getattr(read_settings({name: edge}), name) == edge
+
+
+def test_each_wrong_setting_has_a_line_of_its_own() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        read_settings({"port": -1, "max_replies": 0})
+    assert [line.split(":")[0] for line in str(refusal.value).splitlines()] == [
+        "port",
+        "max_replies",
+    ]
+
+
+def test_a_given_name_that_is_no_setting_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^prot: "):
+        read_settings({"prot": 4000})
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_settings().port = 4000
+
+
+def test_the_limits_of_the_chat_are_those_of_the_settings() -> None:
+    assert asdict(
+        read_settings(
+            {
+                "max_content_length": 1,
+                "max_id_length": 2,
+                "max_reply_length": 3,
+                "completion_timeout_seconds": 4,
+                "max_list_size": 5,
+                "max_replies": 6,
+            }
+        ).limits
+    ) == {
+        "content_length": 1,
+        "id_length": 2,
+        "reply_length": 3,
+        "silence_seconds": 4,
+        "list_size": 5,
+        "replies": 6,
+    }
+
+
+def test_the_default_limits_are_those_of_the_default_settings() -> None:
+    assert read_settings().limits == Limits()
