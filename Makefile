@@ -2,11 +2,11 @@
 # Each sets up what it needs; a second time that takes no time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format lint types fresh lock schema clean
+.PHONY: help setup serve test check format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
 PAGE := graphql_app/static/playground.html
-SOURCES := graphql_app tests
+SOURCES := graphql_app tests docs
 CLIENT := $(shell find client -name node_modules -prune -o -type f -print)
 
 help: ## Lists these targets.
@@ -41,6 +41,9 @@ fresh: .venv/.ready ## Checks that what is generated is what its source says.
 
 schema: .venv/.ready ## Writes schema.graphql.
 	$(BIN)/graphql-app schema > schema.graphql
+
+reload: .venv/.ready ## Records docs/reload.svg, the picture of the README.
+	$(BIN)/python docs/reload.py
 
 lock: .venv/.ready ## Locks the dependencies anew, with names, versions and hashes only.
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --generate-hashes --allow-unsafe \
