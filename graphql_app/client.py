@@ -614,7 +614,7 @@ class Backoff:
 
 
 class _Transport(WebsocketsTransport):
-    """gql's transport, with a limit, and without three ways to wait for what is gone.
+    """gql's transport, with a limit, and without four ways to wait for what is gone.
 
     Its `keep_alive_timeout` is not used: before Python 3.12 a frame that comes with the end of the
     connection can swallow the cancellation of that watch, and the end is told as late as it fires.
@@ -637,7 +637,7 @@ class _Transport(WebsocketsTransport):
             )
         await super()._send(message)
 
-    async def xsend_ping(self, payload: Any | None = None) -> None:
+    async def send_ping(self, payload: Any | None = None) -> None:
         # Behind something larger that is stuck, a ping waits as long as for its pong.
         async with asyncio.timeout(self.pong_timeout):
             await super().send_ping(payload)
@@ -648,6 +648,13 @@ class _Transport(WebsocketsTransport):
             # It broke while sending; who subscribes now would not be told any more.
             raise TransportConnectionFailed from self.close_exception
         return id
+
+    async def _close_hook(self) -> None:
+        if self.adapter.websocket is not None:
+            # A goodbye, too, can be stuck. On a connection that is closed by then, nothing happens.
+            abort = self.adapter.websocket.transport.abort
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, abort)
+        await super()._close_hook()  # type: ignore[no-untyped-call]
 
     async def _stop_listener(self, query_id: int) -> None:
         # Raised from here it would take the place of the cancellation that ends the subscription.

@@ -49,6 +49,7 @@ class Client:
     def apply(self, chunk: Chunk) -> None:
         units = self.content.encode("utf-16-le", "surrogatepass")
         assert 2 * chunk.offset <= len(units), "text was skipped"
+        assert not self.chunks or 2 * chunk.offset == len(units), "text was sent twice"
         # Strict: a chunk that cuts a code point in two is a defect.
         self.content = units[: 2 * chunk.offset].decode("utf-16-le") + chunk.text
         self.chunks.append(chunk)

@@ -1353,22 +1353,48 @@ async def test_a_send_that_comes_before_the_lease_is_registered_anew_is_not_refu
         assert completion.calls == 1
 
 
+async def renewals(store: FaultyStore, count: int) -> None:
+    """Waits for so many renewals."""
+    for _ in range(count):
+        gate = store.holding("renew")
+        await gate.reached()
+        gate.open()
+        await settled()
+
+
+@pytest.mark.parametrize(
+    ("fault", "log"),
+    [(FaultyStore.failing_on, []), (FaultyStore.broken_on, ["the lease could not be renewed"] * 2)],
+    ids=["an outage, in silence", "a defect, which is logged"],
+)
+@pytest.mark.parametrize("method", ["renew", "sweep"])
 async def test_replies_outlive_renewals_that_fail(
-    store: FaultyStore, completion: ScriptedCompletion, caplog: pytest.LogCaptureFixture
+    store: FaultyStore,
+    completion: ScriptedCompletion,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    fault: Callable[..., None],
+    log: list[str],
 ) -> None:
     async with running_chat(store, completion, lease_seconds=QUICK) as chat:
         client = await send(chat)
-        store.failing_on("renew", times=2)
-        store.broken_on("sweep", times=2)
-        for _ in range(6):
-            gate = store.holding("renew")
-            await gate.reached()
-            gate.open()
-            await settled()
+        fault(store, method, times=2)
+        await renewals(store, 4)
         completion.say("One")
         completion.end()
         assert (await client.until_end()).status is Status.DONE
-    assert {record.getMessage() for record in caplog.records} == {"the lease could not be renewed"}
+    assert [record.getMessage() for record in caplog.records] == log
+
+
+async def test_a_lease_that_was_lost_is_no_longer_watched(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    async with running_chat(store, completion, lease_seconds=QUICK):
+        assert store.watchers == 1
+        await store.ending_all_leases()
+        await renewals(store, 2)
+        assert store.watchers == 1
+    assert store.watchers == 0
 
 
 async def test_a_lease_that_cannot_be_registered_anew_at_once_is_registered_later(

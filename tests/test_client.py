@@ -457,13 +457,15 @@ async def test_a_client_can_be_closed_while_it_reconnects() -> None:
 
 async def test_a_connection_that_gives_no_sign_of_life_is_lost() -> None:
     changes: list[ConnectionChange] = []
+
+    def changed(change: ConnectionChange) -> None:
+        changes.append(change)
+        server.answers_pings = len(changes) > 1
+
     async with (
         scripted([chunk(0, "one")], [chunk(3, " two", "DONE"), COMPLETE]) as server,
-        ChatClient(
-            server.url, retry=QUICK, ping_seconds=0.1, on_connection=changes.append
-        ) as client,
+        ChatClient(server.url, retry=QUICK, ping_seconds=0.3, on_connection=changed) as client,
     ):
-        server.answers_pings = False
         assert await contents(client.send("Hello")) == ["one", "one two"]
     assert [(change.connected, change.reason) for change in changes] == [
         (True, ""),

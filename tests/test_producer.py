@@ -313,7 +313,11 @@ async def test_a_completion_that_yields_no_text_has_failed(
     assert end_of(reply) == BROKE_OFF
 
 
-@pytest.mark.parametrize("result", [None, "text", ["One"], iter(["One"])], ids=repr)
+@pytest.mark.parametrize(
+    "result",
+    [None, "text", ["One"], iter(["One"])],
+    ids=["nothing", "a text", "a list", "an iterator"],
+)
 async def test_what_is_no_completion_at_all_has_failed(store: FaultyStore, result: Any) -> None:
     assert end_of(await produced(store, lambda history: result)) == BROKE_OFF
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
-    consumes,
     initialize,
     invariant,
+    precondition,
     rule,
 )
 
 from graphql_app.chat import ChatService
 from graphql_app.errors import (
+    CompletionError,
     MessageClearedError,
     MessageIdConflictError,
     MessageNotFoundError,
@@ -41,7 +41,10 @@ CONVERSATIONS = ("c1", "c2")
 processes = st.sampled_from([0, 1])
 owners = st.sampled_from(OWNERS)
 conversations = st.sampled_from(CONVERSATIONS)
-texts = st.text(st.sampled_from("ab 日😀👧\u0301\n\0\ud83d"), max_size=5)
+texts = st.text(st.sampled_from("ab 日😀👧\u0301\n\0\ud83d"), min_size=1, max_size=5)
+several_texts = st.lists(texts, max_size=3)
+picks = st.integers(0, 1_000)
+"""Which one is meant, of those that there are."""
 
 
 @dataclass(eq=False)
@@ -76,6 +79,9 @@ class Viewer:
     is_cleared: bool = False
     task: "asyncio.Task[None] | None" = None
 
+    def __post_init__(self) -> None:
+        self.reads.set()
+
     async def follow(self) -> None:
         while not (self.client.chunks and self.client.status.is_final):
             await self.reads.wait()
@@ -86,20 +92,34 @@ class Viewer:
                 return
 
 
-class Promises(RuleBasedStateMachine):
-    sents = Bundle("sents")
-    viewers = Bundle("viewers")
-    windows = Bundle("windows")
+@dataclass(frozen=True)
+class OpenWindow:
+    """A window, and the task that keeps it in step."""
 
+    owner: str
+    conversation: str
+    window: Window
+    task: "asyncio.Task[None]"
+
+
+def somebody_reads(machine: "Promises") -> bool:
+    return bool(machine.viewers)
+
+
+def a_window_is_open(machine: "Promises") -> bool:
+    return bool(machine.windows)
+
+
+class Promises(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.store = FaultyStore()
         self.completions = ScriptedCompletions()
         self.chats: list[ChatService] = []
-        self.all_sent: list[Sent] = []
-        self.all_viewers: list[Viewer] = []
-        self.all_windows: dict[asyncio.Task[None], tuple[str, str, Window]] = {}
+        self.sent: list[Sent] = []
+        self.viewers: list[Viewer] = []
+        self.windows: list[OpenWindow] = []
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The result of a call, when everything that follows from it has happened too."""
@@ -112,20 +132,28 @@ class Promises(RuleBasedStateMachine):
 
         return self.loop.run_until_complete(run())
 
-    @initialize()
-    def start(self) -> None:
+    def ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of a call that changes nothing."""
+        return self.loop.run_until_complete(coroutine)
+
+    @initialize(pieces=several_texts)
+    def start(self, pieces: list[str]) -> None:
         for _ in range(2):
             self.chats.append(self.run(self._service().__aenter__()))
+        self.send(0, "ann", "c1", pieces)
 
     def _service(self) -> ChatService:
         return ChatService(self.store, self.completions)
 
+    def _pick(self, pick: int) -> Sent:
+        return self.sent[pick % len(self.sent)]
+
     # Sending
 
-    @rule(target=sents, process=processes, owner=owners, conversation=conversations)
-    def send(self, process: int, owner: str, conversation: str) -> Sent:
+    @rule(process=processes, owner=owners, conversation=conversations, pieces=several_texts)
+    def send(self, process: int, owner: str, conversation: str, pieces: list[str]) -> None:
         # The owners use the same ids; only the content tells their messages apart.
-        id = f"m{sum(sent.owner == owner for sent in self.all_sent)}"
+        id = f"m{sum(sent.owner == owner for sent in self.sent)}"
         content = f"{owner} {id}"
         sent = Sent(
             owner=owner,
@@ -136,125 +164,131 @@ class Promises(RuleBasedStateMachine):
             completion=self.completions.answering(content),
             expected_history=[*self._texts(owner, conversation), content],
         )
-        self.all_sent.append(sent)
+        self.sent.append(sent)
         self._watch(sent, self._send(process, sent))
-        return sent
+        self._say(sent, pieces)
 
     def _send(self, process: int, sent: Sent) -> AsyncGenerator[Chunk, None]:
         return self.run(
             self.chats[process].send(sent.owner, sent.id, sent.conversation, sent.content)
         )
 
-    @rule(target=viewers, sent=sents, process=processes)
-    def send_again(self, sent: Sent, process: int) -> Any:
+    @rule(pick=picks, process=processes)
+    def send_again(self, pick: int, process: int) -> None:
+        sent = self._pick(pick)
         if sent.cleared:
             with pytest.raises(MessageClearedError):
                 self._send(process, sent)
-            return self._nobody(sent)
-        return self._watch(sent, self._send(process, sent))
+        else:
+            self._watch(sent, self._send(process, sent))
 
-    @rule(sent=sents, process=processes, other=conversations, content=st.sampled_from(["", "!"]))
-    def send_something_else(self, sent: Sent, process: int, other: str, content: str) -> None:
-        if other == sent.conversation and not content:
-            return
+    @rule(pick=picks, process=processes, more=st.sampled_from(["", "!"]))
+    def send_something_else(self, pick: int, process: int, more: str) -> None:
+        """The same id with other content, or in the other conversation."""
+        sent = self._pick(pick)
+        [other] = {*CONVERSATIONS} - {sent.conversation}
+        conversation, content = (sent.conversation if more else other), sent.content + more
         with pytest.raises(MessageClearedError if sent.cleared else MessageIdConflictError):
-            self.run(self.chats[process].send(sent.owner, sent.id, other, sent.content + content))
+            self.run(self.chats[process].send(sent.owner, sent.id, conversation, content))
 
     # Completions
 
-    @rule(sent=sents, pieces=st.lists(texts, min_size=1, max_size=3))
-    def say(self, sent: Sent, pieces: list[str]) -> None:
+    @rule(pick=picks, pieces=several_texts)
+    def say(self, pick: int, pieces: list[str]) -> None:
+        self._say(self._pick(pick), pieces)
+
+    @rule(pieces=several_texts)
+    def say_something_in_all_replies(self, pieces: list[str]) -> None:
+        for sent in self.sent:
+            self._say(sent, pieces)
+
+    def _say(self, sent: Sent, pieces: list[str]) -> None:
         sent.completion.say(*pieces)
         if sent.status is Status.STREAMING and not sent.cleared:
             sent.said += "".join(map(scalar_text, pieces))
         self.run(settled())
 
-    @rule(sent=sents, last=texts)
-    def end(self, sent: Sent, last: str) -> None:
-        self.say(sent, [last])
-        sent.completion.end()
-        sent.end_as(Status.DONE)
-        self.run(settled())
-
-    @rule(sent=sents)
-    def fail(self, sent: Sent) -> None:
-        sent.completion.fail(RuntimeError("the model sleeps"))
-        sent.end_as(Status.ERROR)
+    @rule(pick=picks, last=texts, status=st.sampled_from([Status.DONE, Status.ERROR]))
+    def end(self, pick: int, last: str, status: Status) -> None:
+        sent = self._pick(pick)
+        self._say(sent, [last])
+        if status is Status.DONE:
+            sent.completion.end()
+        else:
+            sent.completion.fail(CompletionError("COMPLETION_FAILED", "The model sleeps."))
+        sent.end_as(status)
         self.run(settled())
 
     # Followers
 
-    def _watch(self, sent: Sent, stream: AsyncGenerator[Chunk, None], shown: str = "") -> Viewer:
-        viewer = Viewer(sent, Client(stream, shown))
-        viewer.reads.set()
+    def _watch(self, sent: Sent, stream: AsyncGenerator[Chunk, None], shown: str = "") -> None:
+        client = Client(stream, shown)
+        viewer = Viewer(sent, client)
         viewer.task = self.loop.create_task(viewer.follow())
-        self.all_viewers.append(viewer)
+        self.viewers.append(viewer)
         self.run(settled())
-        if viewer.client.chunks:
-            sent.reply_id = sent.reply_id or viewer.client.message_id
-            assert viewer.client.message_id == sent.reply_id, "P4: one reply for each message"
+        assert client.chunks, "the first chunk comes at once"
+        sent.reply_id = sent.reply_id or client.message_id
+        assert client.message_id == sent.reply_id, "P4: one reply for each message"
+
+    @precondition(somebody_reads)
+    @rule(pick=picks)
+    def read_slowly_or_catch_up(self, pick: int) -> None:
+        reads = self.viewers[pick % len(self.viewers)].reads
+        if reads.is_set():
+            reads.clear()
+        else:
+            reads.set()
+        self.run(settled())
+
+    @precondition(somebody_reads)
+    @rule(pick=picks)
+    def cut(self, pick: int) -> None:
+        self._cut(pick)
+
+    def _cut(self, pick: int) -> Viewer:
+        viewer = self.viewers.pop(pick % len(self.viewers))
+        assert viewer.task is not None
+        viewer.task.cancel()
+        self.run(viewer.client.leave())
         return viewer
 
-    def _nobody(self, sent: Sent) -> Viewer:
-        """A viewer whose operation was refused."""
-        return Viewer(sent, Client(None, ""))  # type: ignore[arg-type]
-
-    @rule(viewer=viewers)
-    def read_slowly(self, viewer: Viewer) -> None:
-        viewer.reads.clear()
-
-    @rule(viewer=viewers)
-    def catch_up(self, viewer: Viewer) -> None:
-        viewer.reads.set()
-        self.run(settled())
-
-    @rule(viewer=consumes(viewers))
-    def cut(self, viewer: Viewer) -> None:
-        self._cut(viewer)
-
-    def _cut(self, viewer: Viewer) -> None:
-        if viewer in self.all_viewers:
-            self.all_viewers.remove(viewer)
-            assert viewer.task is not None
-            viewer.task.cancel()
-            self.run(viewer.client.leave())
-
+    @precondition(somebody_reads)
     @rule(
-        target=viewers,
-        viewer=consumes(viewers),
+        pick=picks,
         process=processes,
         how=st.sampled_from(["content", "beginning", "more", "wrong", "offset", "nothing"]),
         wrong=texts,
         length=st.integers(0, 20),
     )
-    def resume(self, viewer: Viewer, process: int, how: str, wrong: str, length: int) -> Viewer:
-        self._cut(viewer)
-        shown = viewer.client.content
+    def cut_and_resume(self, pick: int, process: int, how: str, wrong: str, length: int) -> None:
+        viewer = self._cut(pick)
+        sent, shown = viewer.sent, viewer.client.content
         content: str | None = shown
         offset = None
         match how:
             case "beginning":
                 content = shown = utf16_head(shown, length)
             case "more":
-                content = shown = shown + wrong + "!"
+                content = shown = shown + wrong
             case "wrong":
                 content = shown = wrong + shown
-            case "offset" if viewer.client.chunks:
+            case "offset":
                 content, offset = None, min(length, utf16_length(shown))
             case "nothing":
                 content, shown = None, ""
-        sent = viewer.sent
         call = self.chats[process].resume(sent.owner, sent.reply_id, content=content, offset=offset)
         if sent.cleared:
             with pytest.raises(MessageClearedError):
                 self.run(call)
-            return self._nobody(sent)
-        return self._watch(sent, self.run(call), shown)
+        else:
+            self._watch(sent, self.run(call), shown)
 
     # Stopping, clearing, restarting
 
-    @rule(sent=sents, process=processes, by_reply=st.booleans())
-    def stop(self, sent: Sent, process: int, by_reply: bool) -> None:
+    @rule(pick=picks, process=processes, by_reply=st.booleans())
+    def stop(self, pick: int, process: int, by_reply: bool) -> None:
+        sent = self._pick(pick)
         call = self.chats[process].stop(sent.owner, sent.reply_id if by_reply else sent.id)
         if sent.cleared:
             with pytest.raises(MessageNotFoundError):
@@ -275,7 +309,7 @@ class Promises(RuleBasedStateMachine):
 
     @rule(process=processes)
     def restart(self, process: int) -> None:
-        for sent in self.all_sent:
+        for sent in self.sent:
             if sent.process == process:
                 sent.end_as(Status.ERROR)
         self.run(self.chats[process].__aexit__())
@@ -283,8 +317,8 @@ class Promises(RuleBasedStateMachine):
 
     # Windows
 
-    @rule(target=windows, process=processes, owner=owners, conversation=conversations)
-    def open_window(self, process: int, owner: str, conversation: str) -> "asyncio.Task[None]":
+    @rule(process=processes, owner=owners, conversation=conversations)
+    def open_window(self, process: int, owner: str, conversation: str) -> None:
         window = Window(self.run(self.chats[process].events(owner, conversation)))
 
         async def show() -> None:
@@ -292,23 +326,29 @@ class Promises(RuleBasedStateMachine):
                 await window.next()
 
         task = self.loop.create_task(show())
-        self.all_windows[task] = owner, conversation, window
+        self.windows.append(OpenWindow(owner, conversation, window, task))
         self.run(settled())
-        return task
 
-    @rule(task=consumes(windows))
-    def close_window(self, task: "asyncio.Task[None]") -> None:
-        _, _, window = self.all_windows.pop(task)
-        task.cancel()
-        self.run(settled())
-        self.run(window.leave())
+    @precondition(a_window_is_open)
+    @rule(pick=picks)
+    def close_window(self, pick: int) -> None:
+        closed = self.windows.pop(pick % len(self.windows))
+        closed.task.cancel()
+        self.run(closed.window.leave())
 
     # What must be true at any time
+
+    @invariant()
+    def everything_that_is_promised_holds(self) -> None:
+        self.each_reply_is_what_was_said_and_final_is_final()
+        self.each_message_cost_one_completion()
+        self.each_client_shows_a_prefix_of_what_is_stored()
+        self.lists_and_windows_show_what_there_is()
 
     def _there(self, owner: str, conversation: str) -> list[Sent]:
         return [
             sent
-            for sent in self.all_sent
+            for sent in self.sent
             if (sent.owner, sent.conversation, sent.cleared) == (owner, conversation, False)
         ]
 
@@ -317,11 +357,10 @@ class Promises(RuleBasedStateMachine):
         there = self._there(owner, conversation)
         return [text for sent in there for text in (sent.content, sent.said) if text]
 
-    @invariant()
     def each_reply_is_what_was_said_and_final_is_final(self) -> None:
-        for sent, process in itertools.product(self.all_sent, range(len(self.chats))):
-            user = self.run(self.chats[process].message(sent.owner, sent.id))
-            reply = self.run(self.chats[process].message(sent.owner, sent.reply_id))
+        for sent, process in itertools.product(self.sent, range(len(self.chats))):
+            user = self.ask(self.chats[process].message(sent.owner, sent.id))
+            reply = self.ask(self.chats[process].message(sent.owner, sent.reply_id))
             if sent.cleared:
                 assert user is None, "P8: nothing of the old text can come back"
                 assert reply is None
@@ -334,19 +373,17 @@ class Promises(RuleBasedStateMachine):
                 sent.final = sent.final or reply
                 assert reply == sent.final, "P5: it never changes after"
 
-    @invariant()
     def each_message_cost_one_completion(self) -> None:
-        for sent in self.all_sent:
+        for sent in self.sent:
             assert sent.completion.calls == 1, "P4"
             [history] = sent.completion.histories
             assert [message.content for message in history] == sent.expected_history
             if sent.cleared or sent.status.is_final:
                 assert sent.completion.closed == 1, "P6: the provider's request is closed"
-        assert len(self.completions.answers) == len(self.all_sent)
+        assert len(self.completions.answers) == len(self.sent)
 
-    @invariant()
     def each_client_shows_a_prefix_of_what_is_stored(self) -> None:
-        for viewer in self.all_viewers:
+        for viewer in self.viewers:
             sent, client = viewer.sent, viewer.client
             assert viewer.task is not None
             if viewer.task.done():
@@ -361,21 +398,20 @@ class Promises(RuleBasedStateMachine):
                 if client.status.is_final:
                     assert (client.content, client.status) == (sent.said, sent.status)
 
-    @invariant()
     def lists_and_windows_show_what_there_is(self) -> None:
         for chat, owner, conversation in itertools.product(self.chats, OWNERS, CONVERSATIONS):
-            messages = self.run(chat.messages(owner, conversation))
+            messages = self.ask(chat.messages(owner, conversation))
             there = self._there(owner, conversation)
             ids = [id for sent in there for id in (sent.id, sent.reply_id)]
             assert [message.id for message in messages] == ids
             times = [message.created_at for message in messages]
             assert times == sorted(set(times))
-            for task, (*shown, window) in self.all_windows.items():
-                if shown == [owner, conversation]:
-                    assert not task.done()
-                    self._is_in_step(window, messages)
+            for open in self.windows:
+                if (open.owner, open.conversation) == (owner, conversation):
+                    assert not open.task.done()
+                    self._is_in_step(open.window, messages)
         for chat, owner in itertools.product(self.chats, OWNERS):
-            found = self.run(chat.conversations(owner))
+            found = self.ask(chat.conversations(owner))
             assert {each.id for each in found} == {
                 each for each in CONVERSATIONS if self._there(owner, each)
             }
@@ -391,16 +427,34 @@ class Promises(RuleBasedStateMachine):
             )
 
     def teardown(self) -> None:
-        for viewer in list(self.all_viewers):
-            self._cut(viewer)
-        for task in list(self.all_windows):
-            self.close_window(task)
-        for chat in self.chats:
-            self.run(chat.__aexit__())
-        assert not asyncio.all_tasks(self.loop), "P9: nothing leaks"
-        assert self.store.watchers == 0
-        self.loop.close()
+        try:
+            while self.viewers:
+                self._cut(0)
+            while self.windows:
+                self.close_window(0)
+            for chat in self.chats:
+                self.run(chat.__aexit__())
+            assert not asyncio.all_tasks(self.loop), "P9: nothing leaks"
+            assert self.store.watchers == 0
+        finally:
+            self.loop.run_until_complete(end_all_tasks())
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+
+async def end_all_tasks() -> None:
+    """Leaves nothing to complain about after a failure, which says more."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 TestPromises = Promises.TestCase
-TestPromises.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPromises.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    # To get a shorter example, add Phase.shrink; that takes minutes.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)

@@ -275,7 +275,10 @@ async def test_ctrl_c_before_the_server_has_answered_stops_by_the_message() -> N
         await chat.client.following.wait()
         chat.terminal.interrupt()
         await chat.until_prompt(2)
-        assert "\n  graphql-app chat --resume last --conversation c1\n" in chat.shown
+        assert (
+            "Left before the server answered. If the message arrived, the reply is here:\n"
+            "  graphql-app chat --resume last --conversation c1\n"
+        ) in chat.shown
         chat.terminal.interrupt()
         await chat.until_prompt(3)
         [(content, id, conversation_id)] = chat.client.sent

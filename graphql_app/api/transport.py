@@ -4,6 +4,7 @@ Strawberry's view does the routine; here is what makes it keep to the specificat
 https://graphql.github.io/graphql-over-http/draft/
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -113,7 +114,8 @@ class Transport(GraphQL[Context, None]):
                 await self._serve_socket(WebSocket(scope, receive, send))
         else:
             request = _BoundedRequest(scope, receive, self._max_body_bytes)
-            with suppress(ClientDisconnect):
+            # At a shutdown, uvicorn cancels the responses that still stream.
+            with suppress(ClientDisconnect, asyncio.CancelledError):
                 response = await self._respond(request)
                 await response(scope, receive, send)
 

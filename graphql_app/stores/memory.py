@@ -170,13 +170,7 @@ class MemoryStore:
     async def renew(self, lease: Lease, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
         streaming = self._leased(lease)
         for orphan in streaming - running:
-            self._end(
-                self._rows[orphan],
-                Status.ERROR,
-                ReplyError(
-                    ReplyErrorCode.PRODUCER_LOST, "The reply lost the process that made it."
-                ),
-            )
+            self._end(self._rows[orphan], Status.ERROR, PRODUCER_LOST)
         return running - streaming
 
     async def sweep(self) -> int:

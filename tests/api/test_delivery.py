@@ -195,7 +195,7 @@ def event_documents(draw: st.DrawFn) -> str:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     query=chunk_documents() | event_documents(),
     yes=st.booleans(),

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
+from strawberry.exceptions import ConnectionRejectionError
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 
@@ -171,6 +172,19 @@ async def test_a_defect_in_connection_init_closes_the_socket_with_4500_and_is_lo
     assert closed.value.rcvd == Close(4500, "Internal server error")
     [record] = caplog.records
     assert record.exc_info is not None
+
+
+async def test_a_connection_init_that_is_rejected_closes_the_socket_with_4403(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def on_ws_connect(transport: Transport, context: Context) -> None:
+        raise ConnectionRejectionError
+
+    with pytest.raises(ConnectionClosed) as closed:
+        async with socket_to(app(broken(), on_ws_connect=on_ws_connect)):
+            pass
+    assert closed.value.rcvd == Close(4403, "Forbidden")
+    assert caplog.records == []
 
 
 # A store that is away.

@@ -75,11 +75,13 @@ async def test_an_attribute_of_an_attribute_of_a_module_in_a_package_is_found(he
     assert await said("my_package.models:Models.small.complete") == "small"
 
 
-def test_the_current_folder_does_not_hide_what_is_installed(here: Path) -> None:
-    (here / "tests.py").write_text(OWN)
-    (here / "json.py").write_text(OWN)
+def test_the_current_folder_does_not_hide_what_is_installed(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    (here / "colorsys.py").write_text(OWN)
     with pytest.raises(ConfigurationError, match="has no attribute 'complete'"):
-        open_completion("json:complete")
+        open_completion("colorsys:complete")
 
 
 @pytest.mark.parametrize(

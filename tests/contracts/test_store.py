@@ -216,7 +216,7 @@ async def test_the_same_text_at_the_same_offset_again_does_nothing(scene: Scene,
 
 @pytest.mark.parametrize(
     ("at_offset", "text"),
-    [(0, "Two"), (3, "Two"), (0, "One and more"), (8, "x"), (6, "x"), (1, "x")],
+    [(0, "Two"), (3, "Two"), (0, "One and more"), (8, "x"), (8, ""), (6, "x"), (4, "😀")],
 )
 async def test_other_text_than_is_there_is_refused_and_changes_nothing(
     scene: Scene, at_offset: int, text: str

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,34 @@ def piped(
     )
 
 
+class Piped:
+    """A chat with pipes, which is read while it runs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.process = process
+        self.input, self.output, self.errors = process.stdin, process.stdout, process.stderr
+
+
+@asynccontextmanager
+async def piping(*options: str) -> AsyncIterator[Piped]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "graphql_app", "chat", *options),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield Piped(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 # Somebody sits there.
 
 
@@ -155,7 +183,7 @@ async def test_a_reply_appears_word_by_word(server: ServerProcess) -> None:
 async def test_ctrl_c_detaches_and_the_reply_can_be_resumed_in_another_process(
     server: ServerProcess, client: ChatClient
 ) -> None:
-    question = " ".join(WORDS[:120])
+    question = " ".join(WORDS[:200])
     with chatting("--url", server.url, "--conversation", "detach") as terminal:
         await terminal.until("> ")
         terminal.type(question)
@@ -369,19 +397,20 @@ async def test_piped_lines_are_sent_one_after_the_other(
 async def test_the_newest_reply_that_streams_is_resumed_by_last(
     server: ServerProcess, client: ChatClient
 ) -> None:
-    question = " ".join(WORDS[:100])
-    updates = client.send(question, conversation_id="last")
-    await anext(updates)
-    await updates.aclose()
-    done = await asyncio.to_thread(
-        piped,
-        *("--url", server.url, "--conversation", "last", "--history", "1", "--resume", "last"),
-        lines="",
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    heading, *_ = done.stdout.splitlines()
-    assert re.fullmatch(r"Reply  \d{4}-\d\d-\d\d \d\d:\d\d  STREAMING  [0-9a-f]{32}", heading)
-    assert done.stdout.endswith(question + "\n")
+    async with aclosing(client.send(LONG, conversation_id="last")) as updates:
+        reply_id = (await anext(updates)).message_id
+    options = ("--url", server.url, "--conversation", "last", "--history", "2", "--resume", "last")
+    async with piping(*options) as chat:
+        chat.input.close()
+        question = (await chat.output.readuntil(b"\nReply  ")).decode()
+        assert re.match(rf"You  \d{{4}}-\d\d-\d\d \d\d:\d\d\n{LONG}\n", question)
+        assert (await chat.output.readline()).decode().endswith(f"  STREAMING  {reply_id}\n")
+        await chat.output.readuntil(b"word0 word1 ")  # In the history, and then as it streams.
+        await chat.output.readuntil(b"word0 word1 ")
+        stopped = await client.stop(reply_id)
+        assert f"word0 word1 {(await chat.output.read()).decode()}" == f"{stopped.content}\n"
+        assert await chat.errors.read() == b"The reply was stopped.\n"
+        assert await chat.process.wait() == 0
 
 
 @pytest.mark.parametrize(
@@ -418,45 +447,28 @@ def test_a_server_that_is_not_there_is_told_after_a_few_attempts() -> None:
 async def test_an_interrupted_pipe_says_how_to_come_back(
     server: ServerProcess, client: ChatClient
 ) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "graphql_app", "chat", "--url", server.url),
-        *("--conversation", "interrupted"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(LONG.encode() + b"\nnever sent\n")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await process.stdout.readuntil(b"word1 ")
-        process.send_signal(signal.SIGINT)
-        _, errors = await process.communicate()
-    assert process.returncode == 130
+    async with piping("--url", server.url, "--conversation", "interrupted") as chat:
+        chat.input.write(LONG.encode() + b"\nnever sent\n")
+        await chat.output.readuntil(b"word1 ")
+        chat.process.send_signal(signal.SIGINT)
+        errors = (await chat.errors.read()).decode()
+        assert await chat.process.wait() == 130
     _, reply = await client.messages("interrupted")
-    assert f"  graphql-app chat --resume {reply.id} --url {server.url}\n" in errors.decode()
+    assert f"  graphql-app chat --resume {reply.id} --url {server.url}\n" in errors
     await client.stop(reply.id)
 
 
-async def test_a_reader_that_leaves_ends_the_chat_quietly(server: ServerProcess) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "graphql_app", "chat", "--url", server.url),
-        *("--conversation", "no reader"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdin.write(LONG.encode() + b"\n")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await process.stdout.readuntil(b"word1 ")
-        transport = process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
-        transport.close()
-        errors = await process.stderr.read()
-        assert await process.wait() == 1
-    assert errors == b""
+async def test_a_reader_that_leaves_ends_the_chat_quietly(
+    server: ServerProcess, client: ChatClient
+) -> None:
+    async with piping("--url", server.url, "--conversation", "no reader") as chat:
+        chat.input.write(LONG.encode() + b"\n")
+        await chat.output.readuntil(b"word1 ")
+        chat.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        assert await chat.errors.read() == b""
+        assert await chat.process.wait() == 1
+    _, reply = await client.messages("no reader")
+    await client.stop(reply.id)
 
 
 def test_help_is_there_before_anything_heavy_is_imported() -> None:

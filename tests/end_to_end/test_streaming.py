@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from tests.processes import ServerProcess, serving
 from tests.wire import MESSAGE, RESUME, SEND, Refused, Reply, Socket, open_socket
+
+ROOT = Path(__file__).parents[2]
 
 MESSAGES = f"query ($id: ID!) {{ messages(conversationId: $id) {MESSAGE} }}"
 STOP = f"mutation ($id: ID!) {{ stopMessage(id: $id) {MESSAGE} }}"
@@ -60,6 +63,13 @@ def quick(quick_server: ServerProcess) -> Iterator[ServerProcess]:
 def instant_server() -> Iterator[ServerProcess]:
     """A server that echoes without any delay."""
     with serving("--completion", "echo", "--word-delay", "0") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def obedient_server() -> Iterator[ServerProcess]:
+    """A server that answers as it is told."""
+    with serving("--completion", "tests.end_to_end.answers:complete", directory=ROOT) as server:
         yield server
 
 
@@ -129,6 +139,20 @@ async def test_the_first_chunk_comes_at_once_and_is_empty_and_only_the_last_is_f
     assert (first["offset"], first["text"], first["status"]) == (0, "", "STREAMING")
     assert {chunk["status"] for chunk in reply.chunks[:-1]} == {"STREAMING"}
     assert last["status"] == "DONE"
+
+
+async def test_a_client_that_has_everything_is_told_so_at_once(
+    obedient_server: ServerProcess,
+) -> None:
+    """However long nothing more comes."""
+    async with open_socket(obedient_server.url) as socket:
+        sent = await socket.follow(SEND, {"message": draft("wait")}, most_chunks=2)
+    async with open_socket(obedient_server.url) as socket:
+        has = {"id": sent.message_id, "content": sent.content}
+        reply = await socket.follow(RESUME, {"message": has}, Reply(sent.content), most_chunks=1)
+    [chunk] = reply.chunks
+    assert (chunk["offset"], chunk["text"], chunk["status"]) == (7, "", "STREAMING")
+    obedient_server.check_log()
 
 
 # Cuts.
@@ -221,6 +245,9 @@ async def test_a_text_that_could_not_have_come_from_the_server_is_healed(
             ("one \U0001f601", 4),
             ("\0", 0),
             ("one \udc00", 4),
+            ("one \U0001f600 two", 10),
+            ("one \U0001f600 twx", 9),
+            ("one \U0001f600 two and more", 10),
         ):
             id = await socket.subscribe(
                 RESUME, {"message": {"id": sent.message_id, "content": wrong}}
@@ -230,7 +257,8 @@ async def test_a_text_that_could_not_have_come_from_the_server_is_healed(
                 async for frame in socket.frames(id)
                 if frame["type"] == "next"
             ]
-            assert (chunk["offset"], chunk["text"]) == (offset, content[offset:])
+            missing = content.encode("utf-16-le")[2 * offset :].decode("utf-16-le")
+            assert (chunk["offset"], chunk["text"]) == (offset, missing)
 
 
 @pytest.mark.parametrize(
@@ -323,10 +351,11 @@ async def test_clearing_ends_every_follower_with_message_cleared(three: list[Soc
     joined = await other.follow(RESUME, {"message": {"id": sent.message_id}}, most_chunks=3)
     cleared = await clearer.execute(CLEAR, {"id": message["conversationId"]})
     assert cleared == {"data": {"clearMessages": 2}}
-    for socket, reply in ((one, sent), (other, joined)):
-        with pytest.raises(Refused) as refused:
-            await socket.rest(reply)
-        assert refused.value.code == "MESSAGE_CLEARED"
+    async with asyncio.timeout(3):
+        for socket, reply in ((one, sent), (other, joined)):
+            with pytest.raises(Refused) as refused:
+                await socket.rest(reply)
+            assert refused.value.code == "MESSAGE_CLEARED"
     found = await clearer.execute(MESSAGES, {"id": message["conversationId"]})
     assert found == {"data": {"messages": []}}
 
