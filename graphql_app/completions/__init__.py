@@ -51,8 +51,8 @@ def _imported(name: str, module: str, attribute: str) -> Completion:
         ) from error
     if not callable(found):
         raise ConfigurationError(f"completion: {name!r} is not callable; allowed is {ALLOWED}.")
-    if inspect.iscoroutinefunction(found):
+    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
         raise ConfigurationError(
-            f"completion: {name!r} is a coroutine function; it must yield its text, piece by piece."
+            f"completion: {name!r} is no async generator function; write async def, and yield text."
         )
     return cast(Completion, found)

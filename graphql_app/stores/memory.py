@@ -2,7 +2,7 @@
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -126,6 +126,7 @@ class _Thread:
     rows: list[_Row] = field(default_factory=list)
     log: list[tuple[int, _Row, bool]] = field(default_factory=list)
     reset_at: int = 0
+    cleared_at: datetime = LONG_AGO
     last_created_at: datetime = LONG_AGO
     updated_at: datetime = LONG_AGO
 
@@ -319,6 +320,7 @@ class MemoryStore:
         rows, thread.rows = thread.rows, []
         thread.log.clear()
         thread.reset_at = self._next_number()
+        thread.cleared_at = now
         for row in rows:
             del self._rows[row.ref]
             self._cleared[row.ref] = (now, conversation)
@@ -389,25 +391,15 @@ class MemoryStore:
 
     def _forget_ids(self, now: datetime) -> None:
         """Forgets ids that were cleared long ago, and conversations that have nothing else."""
-        for ref, conversation in _old(self._cleared.items(), now - IDS_STAY_USED):
+        long_ago = now - IDS_STAY_USED
+        oldest_first = self._cleared.items()
+        for ref, (_, conversation) in list(
+            itertools.takewhile(lambda item: item[1][0] < long_ago, oldest_first)
+        ):
             del self._cleared[ref]
             thread = self._threads.get(conversation)
-            if thread is not None and not thread.rows:
+            if thread is not None and not thread.rows and thread.cleared_at < long_ago:
                 del self._threads[conversation]
-
-
-def _old(
-    cleared: Iterable[tuple[Ref, tuple[datetime, ConversationRef]]], before: datetime
-) -> list[tuple[Ref, ConversationRef]]:
-    """The leading entries, which are the oldest, that were cleared before a time."""
-
-    def entries() -> Iterator[tuple[Ref, ConversationRef]]:
-        for ref, (at, conversation) in cleared:
-            if at >= before:
-                return
-            yield ref, conversation
-
-    return list(entries())
 
 
 def _write(target: _Text, at_offset: int, text: str) -> None:

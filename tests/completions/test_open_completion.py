@@ -24,6 +24,9 @@ async def complete(history):
 async def coroutine(history):
     return "no"
 
+def generator(history):
+    yield "no"
+
 text = "no"
 """
 
@@ -126,11 +129,12 @@ def test_what_cannot_be_called_is_refused(here: Path) -> None:
     )
 
 
-def test_a_coroutine_function_is_refused(here: Path) -> None:
+@pytest.mark.parametrize("attribute", ["coroutine", "generator"])
+def test_a_function_that_is_no_async_generator_is_refused(here: Path, attribute: str) -> None:
     (here / "my_model.py").write_text(OWN)
     with pytest.raises(ConfigurationError) as refusal:
-        open_completion("my_model:coroutine")
+        open_completion(f"my_model:{attribute}")
     assert str(refusal.value) == (
-        "completion: 'my_model:coroutine' is a coroutine function; "
-        "it must yield its text, piece by piece."
+        f"completion: 'my_model:{attribute}' is no async generator function; "
+        "write async def, and yield text."
     )

@@ -9,7 +9,7 @@ from graphql_app.errors import MessageClearedError, MessageNotFoundError
 from graphql_app.interfaces import Topic
 from graphql_app.messages import MessagesReset
 from graphql_app.stores.memory import MemoryStore
-from tests.contracts.scene import Scene
+from tests.contracts.scene import Scene, reset_of
 from tests.faults import FaultyStore
 
 
@@ -142,6 +142,20 @@ async def test_a_conversation_in_use_outlives_its_ids_that_are_forgotten(
     assert await scene.ids() == ["m2", "r-m2"]
     await scene.append("r-m2", 0, "One")
     assert (await scene.finish("r-m2")).content == "One"
+
+
+async def test_a_window_that_missed_the_second_clear_is_told_when_the_first_is_forgotten(
+    scene: Scene, clock: Clock
+) -> None:
+    await scene.add("m1")
+    await scene.clear()
+    await scene.add("m2")
+    cursor = await scene.cursor()
+    clock.move(hours=25)
+    await scene.clear()
+    await scene.add("m3", conversation="c2")
+    await scene.clear("c2")
+    assert reset_of(await scene.events(cursor)).messages == ()
 
 
 async def test_events_come_in_parts_of_a_hundred(scene: Scene) -> None:
