@@ -6,13 +6,19 @@ from typing import Any, NoReturn
 
 from graphql import (
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSyntaxError,
     OperationDefinitionNode,
+    OperationType,
     Source,
+    Visitor,
     get_operation_ast,
     parse,
+    visit,
 )
+
+CHANGING_SUBSCRIPTION = "sendMessage"
 
 MAX_TOKENS = 10_000
 """The most tokens of a document: parsing takes 4 µs each, and everybody else waits."""
@@ -90,3 +96,22 @@ def parse_operation(
             else f"Unknown operation named {operation_name!r}."
         )
     return document, operation
+
+
+def changes_something(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
+    """Whether an operation is one that a link or an image on a foreign page must not start."""
+    if operation.operation is not OperationType.SUBSCRIPTION:
+        return operation.operation is OperationType.MUTATION
+    return CHANGING_SUBSCRIPTION in _fields(document)
+
+
+def _fields(document: DocumentNode) -> set[str]:
+    """The names of all fields in a document, in whatever fragment they hide."""
+    names: set[str] = set()
+
+    class Names(Visitor):
+        def enter_field(self, node: FieldNode, *_: object) -> None:
+            names.add(node.name.value)
+
+    visit(document, Names())
+    return names

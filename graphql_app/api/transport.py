@@ -5,7 +5,7 @@ https://graphql.github.io/graphql-over-http/draft/
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -14,21 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
-from graphql import (
-    DocumentNode,
-    FieldNode,
-    GraphQLError,
-    OperationDefinitionNode,
-    OperationType,
-    Visitor,
-    visit,
-)
+from graphql import GraphQLError, OperationType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, GraphQLRequestProtocol
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.schema.base import BaseSchema
 from strawberry.subscriptions import (
     GRAPHQL_SSE_PROTOCOL,
@@ -41,8 +33,16 @@ from strawberry.types.execution import PreExecutionError
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import encode_json
 from graphql_app.api.failures import present
+from graphql_app.api.negotiation import (
+    LEGACY_JSON,
+    RESPONSE_JSON,
+    media_types,
+    negotiated,
+    wanted_protocol,
+)
 from graphql_app.api.requests import (
     MalformedError,
+    changes_something,
     decode_json,
     parse_operation,
     request_from,
@@ -50,12 +50,7 @@ from graphql_app.api.requests import (
 from graphql_app.api.websocket import SocketAdapter, SocketHandler
 from graphql_app.chat import ChatService
 
-RESPONSE_JSON = "application/graphql-response+json"
-LEGACY_JSON = "application/json"
-
 METHOD_NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
-
-CHANGING_SUBSCRIPTION = "sendMessage"
 
 PLAYGROUND_HEADERS = {
     # Everything comes from here; the editor needs styles, fonts and images that it makes itself.
@@ -182,7 +177,7 @@ class Transport(GraphQL[Context, None]):
         if request.method == "GET":
             value: object = _from_query_string(request.query_params)
         else:
-            content_type, parameters = next(_media_types(request.content_type or ""))
+            content_type, parameters = next(media_types(request.content_type or ""))
             if content_type != LEGACY_JSON:
                 raise HTTPException(
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -197,7 +192,7 @@ class Transport(GraphQL[Context, None]):
             variables=checked.variables,
             operation_name=checked.operation_name,
             extensions=checked.extensions,
-            protocol=_wanted_protocol(request.headers.get("accept", "")),
+            protocol=wanted_protocol(request.headers.get("accept", "")),
         )
 
     # Executing.
@@ -219,7 +214,7 @@ class Transport(GraphQL[Context, None]):
         except GraphQLError as error:
             refused = PreExecutionError(data=None, errors=[present(error)])
             return refused if request_data.protocol == "http" else _only(refused)
-        if request.method == "GET" and _changes_something(document, operation):
+        if request.method == "GET" and changes_something(document, operation):
             raise HTTPException(
                 METHOD_NOT_ALLOWED, "An operation that changes something needs POST."
             )
@@ -242,7 +237,7 @@ class Transport(GraphQL[Context, None]):
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         response = await super().get_sub_response(request)
-        response.media_type = _negotiated(request.headers.get("accept", "*/*"))
+        response.media_type = negotiated(request.headers.get("accept", "*/*"))
         return response
 
     async def process_result(
@@ -304,29 +299,6 @@ def _from_query_string(parameters: Mapping[str, Any]) -> dict[str, object]:
     return value
 
 
-def _negotiated(accept: str) -> str | None:
-    """The media type of a JSON answer that a client prefers, or None if it accepts neither."""
-    best, best_quality = None, 0.0
-    for media_type, parameters in _media_types(accept):
-        offered = {
-            RESPONSE_JSON: RESPONSE_JSON,
-            LEGACY_JSON: LEGACY_JSON,
-            "application/*": RESPONSE_JSON,
-            "*/*": LEGACY_JSON,
-        }.get(media_type)
-        quality = _quality(parameters.get("q", "1"))
-        if offered is not None and quality > best_quality:
-            best, best_quality = offered, quality
-    return best
-
-
-def _quality(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
-
-
 def _check_acceptable(sub_response: Response) -> None:
     if sub_response.media_type is None:
         raise HTTPException(
@@ -334,43 +306,6 @@ def _check_acceptable(sub_response: Response) -> None:
         )
 
 
-def _wanted_protocol(accept: str) -> GraphQLRequestProtocol:
-    """How a client wants a stream to come, if what it asks for is one."""
-    for media_type, parameters in _media_types(accept):
-        if media_type == "text/event-stream":
-            return "sse"
-        if media_type == "multipart/mixed" and "subscriptionspec" in parameters:
-            return "multipart-subscription"
-    return "http"
-
-
-def _media_types(header: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The media types in an Accept or Content-Type header, with their parameters."""
-    for entry in header.lower().split(","):
-        media_type, *parameters = entry.split(";")
-        pairs = (parameter.partition("=") for parameter in parameters)
-        yield media_type.strip(), {name.strip(): value.strip(' "') for name, _, value in pairs}
-
-
 async def _only(result: ExecutionResult) -> AsyncGenerator[ExecutionResult, None]:
     """A stream of one result."""
     yield result
-
-
-def _changes_something(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
-    """Whether an operation is one that a link or an image on a foreign page must not start."""
-    if operation.operation is not OperationType.SUBSCRIPTION:
-        return operation.operation is OperationType.MUTATION
-    return CHANGING_SUBSCRIPTION in _fields(document)
-
-
-def _fields(document: DocumentNode) -> set[str]:
-    """The names of all fields in a document, in whatever fragment they hide."""
-    names: set[str] = set()
-
-    class Names(Visitor):
-        def enter_field(self, node: FieldNode, *_: object) -> None:
-            names.add(node.name.value)
-
-    visit(document, Names())
-    return names
