@@ -1,5 +1,5 @@
 # `make serve` runs the chat, `make test` the tests, `make check` all that CI runs.
-# Each sets up what it needs; a second time that takes no time.
+# Each sets up what it needs, once.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test check format lint types fresh lock schema reload clean
@@ -7,7 +7,7 @@
 BIN := .venv/bin
 PAGE := graphql_app/static/playground.html
 SOURCES := graphql_app tests docs
-CLIENT := $(shell find client -name node_modules -prune -o -type f -print)
+CLIENT := $(shell find client/src -type f) client/playground.html client/tsconfig.json client/vite.config.ts
 
 help: ## Lists these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

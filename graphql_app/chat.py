@@ -10,28 +10,27 @@ A producer and its followers never meet except in the store:
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import suppress
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import TypeVar
 
 from graphql_app.errors import (
     BadUserInputError,
+    ChatError,
     FencedError,
     MessageNotFoundError,
     StoreUnavailableError,
     TooManyRepliesError,
 )
-from graphql_app.follower import follow
+from graphql_app.follower import OUTAGE_SECONDS, follow
 from graphql_app.interfaces import Added, Completion, Draft, Events, Lease, Store
 from graphql_app.lease_keeper import LeaseKeeper
 from graphql_app.limits import Limits
 from graphql_app.messages import (
     Chunk,
     Conversation,
+    ConversationEvent,
     ConversationRef,
     Message,
-    MessageChanged,
-    MessagesReset,
     Ref,
     Status,
     common_prefix,
@@ -44,13 +43,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ConversationEvent: TypeAlias = MessagesReset | MessageChanged
-
 ADD_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
 """Pauses after each try to add a message, before the client is asked to try again."""
 
 SHUTDOWN_SECONDS = 5.0
-"""How long the last words of a process may take."""
+"""How long replies may take to be ended as SERVER_SHUTDOWN."""
 
 
 class ChatService:
@@ -89,8 +86,10 @@ class ChatService:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._drain()
-        await self._keeper.__aexit__(*exception)
+        try:
+            await self._drain()
+        finally:
+            await self._keeper.__aexit__(*exception)
 
     # Sending and following.
 
@@ -108,14 +107,9 @@ class ChatService:
         self._limits.check_id("id", id)
         self._limits.check_id("conversationId", conversation_id)
         self._limits.check_content("content", content)
-        draft = Draft(
-            message=Ref(owner, id),
-            conversation=ConversationRef(owner, conversation_id),
-            content=content,
-            reply=Ref(owner, uuid.uuid4().hex),
-        )
-        # The client may leave at any moment; what it sent is then stored and answered whole.
-        added = await asyncio.shield(self._detached(self._begin(draft)))
+        message, conversation = Ref(owner, id), ConversationRef(owner, conversation_id)
+        # The client may leave at any moment; what it sent is stored and answered all the same.
+        added = await asyncio.shield(self._detached(self._begin(message, conversation, content)))
         return follow(self._store, added.reply, 0, is_new=added.created)
 
     async def resume(
@@ -197,9 +191,9 @@ class ChatService:
         """The owner's conversations, the most recently used first."""
         return await self._store.conversations(owner, self._limits.checked_size("first", first))
 
-    def newest(self, reset: MessagesReset, last: int | None) -> tuple[Message, ...]:
-        """The newest `last` messages of a reset."""
-        return reset.messages[-self._limits.checked_size("last", last) :]
+    def newest(self, messages: Sequence[Message], last: int | None) -> Sequence[Message]:
+        """The newest `last` of messages that are listed already."""
+        return messages[-self._limits.checked_size("last", last) :]
 
     async def events(
         self, owner: str, conversation_id: str
@@ -207,7 +201,8 @@ class ChatService:
         """A conversation as it is (a reset comes first), and then as it changes, without end."""
         self._limits.check_id("conversationId", conversation_id)
         conversation = ConversationRef(owner, conversation_id)
-        return self._follow_events(conversation, await self._store.events(conversation, None))
+        new = await self._store.events(conversation, None, self._limits.list_size)
+        return self._follow_events(conversation, new)
 
     async def _follow_events(
         self, conversation: ConversationRef, new: Events
@@ -220,33 +215,39 @@ class ChatService:
                 cursor, more = new.cursor, new.more
                 for event in new.events:
                     yield event
-                new = Events((), cursor)  # The messages are sent: do not keep them while waiting.
+                    del event  # A reset is large, and nobody needs it while this waits.
+                new = Events((), cursor)
                 if not more:
                     await news.wait(self._store.poll_seconds)
-                # Who already follows waits in silence while the store cannot be reached.
-                with suppress(StoreUnavailableError):
-                    new = await self._store.events(conversation, cursor)
+                try:
+                    new = await self._store.events(conversation, cursor, self._limits.list_size)
+                except StoreUnavailableError:
+                    await asyncio.sleep(OUTAGE_SECONDS)  # In silence; nothing is lost.
         finally:
             unwatch()
 
     # Producing.
 
-    async def _begin(self, draft: Draft) -> Added:
-        """Stores a message and starts its producer, with nothing between for a cut to hit."""
+    async def _begin(self, message: Ref, conversation: ConversationRef, content: str) -> Added:
+        """Stores a message and starts its producer.
+
+        Runs detached, so that a client that leaves cannot come between the two.
+        """
         is_full = len(self._running) >= self._limits.replies
-        if is_full and await self._store.message(draft.message) is None:
+        if is_full and await self._store.message(message) is None:
             raise TooManyRepliesError(self._limits.replies)
-        self._running[draft.reply] = None
+        reply = Ref(message.owner, uuid.uuid4().hex)
+        self._running[reply] = None
+        draft = Draft(message, conversation, content, reply, self._keeper.renewals)
         added = None
         try:
-            await self._keeper.no_renewal()
             added, lease = await self._add(draft)
         finally:
             if added is None or not added.created:
-                self._forget(draft.reply)
+                self._forget(reply)
         if added.created:
-            producer = self._running[draft.reply] = Producer(
-                draft.reply,
+            producer = self._running[reply] = Producer(
+                reply,
                 store=self._store,
                 lease=lease,
                 completion=self._completion,
@@ -255,7 +256,7 @@ class ChatService:
             )
             if self._shutting_down:
                 producer.shut_down()
-            self._detached(self._produce(draft.reply, producer))
+            self._detached(self._produce(reply, producer))
         return added
 
     async def _add(self, draft: Draft) -> tuple[Added, Lease]:
@@ -267,7 +268,7 @@ class ChatService:
             except StoreUnavailableError:
                 await asyncio.sleep(pause)
             except FencedError:
-                self._keeper.look()
+                self._keeper.renew_now()
                 await asyncio.sleep(pause)
         raise StoreUnavailableError
 
@@ -286,16 +287,18 @@ class ChatService:
             self._idle.set()
 
     def _detached(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Runs something to its end, whoever waits for it and leaves."""
+        """Runs something to its end, even if the caller that waits for it is cancelled."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._settle)
         return task
 
-    def _settle(self, task: asyncio.Task[Any]) -> None:
+    def _settle(self, task: asyncio.Task[T]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # Who waited has it; if nobody did, nobody is to blame.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ChatError):
+            # The client that waited may be gone, and then nobody else hears of it.
+            logger.error("a message could not be taken", exc_info=error)
 
     # Shutting down.
 

@@ -79,7 +79,7 @@ class TooManyRepliesError(ChatError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"The server already streams as many replies as it may ({limit}); try again later."
+            f"The server is already streaming its maximum of {limit:,} replies; try again later."
         )
         self.limit = limit
 
@@ -90,7 +90,7 @@ class TooManyOperationsError(ChatError):
     code = "TOO_MANY_OPERATIONS"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"This connection already runs as many operations as it may ({limit}).")
+        super().__init__(f"This connection is already running its maximum of {limit:,} operations.")
         self.limit = limit
 
 

@@ -7,12 +7,16 @@
 A follower is a position, not a queue: one that falls behind reads more at once.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 from graphql_app.errors import StoreUnavailableError
 from graphql_app.interfaces import Slice, Store
 from graphql_app.messages import Chunk, Ref, Status
 from graphql_app.wakeup import Wakeup
+
+OUTAGE_SECONDS = 1.0
+"""The pause before a store that could not be reached is read again."""
 
 
 async def follow(
@@ -35,11 +39,15 @@ async def follow(
         first = not is_new
         while True:
             new = await _read(store, ref, offset)
-            if new is not None and (first or new.text or new.status.is_final):
+            if new is None:
+                await asyncio.sleep(OUTAGE_SECONDS)
+                continue
+            if first or new.text or new.status.is_final:
                 yield Chunk(ref.id, new.offset, new.text, new.status, new.error)
                 if new.status.is_final:
                     return
                 first, offset = False, new.end
+            del new  # A long text is not kept while there is nothing to say.
             await news.wait(store.poll_seconds)
     finally:
         unwatch()

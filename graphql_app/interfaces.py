@@ -10,10 +10,9 @@ from typing import Protocol, TypeAlias
 
 from graphql_app.messages import (
     Conversation,
+    ConversationEvent,
     ConversationRef,
     Message,
-    MessageChanged,
-    MessagesReset,
     Ref,
     ReplyError,
     Status,
@@ -45,12 +44,17 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A user's message that is to be stored, and the id of the reply that shall answer it."""
+    """A user's message that is to be stored, and the id of the reply that shall answer it.
+
+    `renewals` is how many renewals of its lease the process had begun when it made the draft, and
+    had already counted the reply as running. The store keeps it with the reply.
+    """
 
     message: Ref
     conversation: ConversationRef
     content: str
     reply: Ref
+    renewals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Events:
     `more` says that events were left for the next read, so that there is no need to wait for it.
     """
 
-    events: tuple[MessagesReset | MessageChanged, ...]
+    events: tuple[ConversationEvent, ...]
     cursor: int
     more: bool = False
 
@@ -96,8 +100,10 @@ class Store(Protocol):
     """Where messages are kept: the only thing that producers and followers share.
 
     Every method may raise `StoreUnavailableError`; whether the write happened is then unknown, and
-    calling it again does no harm. Methods that write return when the write is durable, in the sense
-    that the store documents, and no reader sees anything before that. Times are the store's.
+    calling it again does no harm. Cancelling a call leaves the same unknown. A call that gets no
+    answer from a server raises `StoreUnavailableError` within a few seconds: a renewal that hung
+    for longer would lose the lease. Methods that write return when the write is durable, in the
+    sense that the store documents, and no reader sees anything before that. Times are the store's.
     """
 
     @property
@@ -109,7 +115,7 @@ class Store(Protocol):
         """How long a reader may wait for `watch` before it looks for itself."""
 
     async def open(self) -> None:
-        """Gets ready. Who opens a store closes it."""
+        """Gets ready. The caller that opens a store closes it."""
 
     async def close(self) -> None:
         """Lets go of everything. Closing twice, or a store that never opened, does nothing."""
@@ -120,19 +126,28 @@ class Store(Protocol):
     async def register(self, lease_seconds: float) -> Lease:
         """Gives this process a lease that ends `lease_seconds` after its last renewal."""
 
-    async def renew(self, lease: Lease, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
+    async def renew(self, lease: Lease, number: int, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
         """Extends a lease and returns those of `running` that may not be written any more.
 
-        Those are the replies that were swept, stopped or cleared meanwhile; one of them is named
-        again and again until it is no longer in `running`. A reply that streams under this lease
-        and is not in `running` has nobody to finish it: it ends as PRODUCER_LOST.
+        Those are all that do not stream under this lease: swept, stopped or cleared meanwhile, of
+        an earlier lease, or not added yet. One of them is named again and again until it is no
+        longer in `running`.
+
+        A reply that streams under this lease and is not in `running` has nobody to finish it: it
+        ends as PRODUCER_LOST. The process counts the renewals that it begins, and `number` is the
+        count with this one; replies whose draft has this or a higher count came after `running`
+        was made, and are left alone.
 
         Raises:
             FencedError: the lease was swept. All its replies have ended; register anew.
         """
 
     async def sweep(self) -> int:
-        """Ends the replies of all leases that ran out, as PRODUCER_LOST; returns how many."""
+        """Ends the replies of all leases that ran out, as PRODUCER_LOST; returns how many.
+
+        A process that has just seen the store unavailable does not call this for the time of a
+        lease: the others could not renew either.
+        """
 
     async def add(self, draft: Draft, lease: Lease) -> Added:
         """Stores a user's message and its empty, streaming reply, in one step.
@@ -169,8 +184,8 @@ class Store(Protocol):
     ) -> Message:
         """Ends a reply, unless it has ended, and returns it as it ended.
 
-        Whoever comes first wins, and everybody gets the winner's. With a lease, it is the producer
-        who ends it, and `text` at `at_offset` is added in the same step as by `append`.
+        The first to come wins, and everybody gets the winner's. `lease`, `at_offset` and `text` go
+        together and come from the producer: the text is added in the same step, as by `append`.
 
         Raises:
             MessageNotFoundError: there is no such reply.
@@ -217,6 +232,7 @@ class Store(Protocol):
         Each counts with the text it has now; those without text are left out.
 
         Raises:
+            FencedError: the reply has ended; it needs no completion any more.
             MessageNotFoundError, MessageClearedError: as `read`.
         """
 
@@ -226,11 +242,11 @@ class Store(Protocol):
         Their ids stay used for at least 24 hours. Calling it again returns 0.
         """
 
-    async def events(self, conversation: ConversationRef, cursor: int | None) -> Events:
+    async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
         """What happened since a cursor, which an earlier call returned.
 
         Without a cursor, and when single events cannot say what happened (after a clear, or when
-        they are gone), the first event is a `MessagesReset` with the newest 1,000 messages, in the
+        they are gone), the first event is a `MessagesReset` with the newest `last` messages, in the
         same snapshot as the new cursor. Each message gives an event when it was added, as it was
         then, and each reply another when it ended.
         """

@@ -35,9 +35,10 @@ class LeaseKeeper:
         self._lease_seconds = lease_seconds
         self._running = running
         self._lease: Lease | None = None
+        self._renewals = 0
         self._unwatch: Callable[[], None] = lambda: None
         self._news = Wakeup()
-        self._no_renewal = asyncio.Event()
+        self._sweeps_from = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -46,21 +47,17 @@ class LeaseKeeper:
         assert self._lease is not None, "the keeper was not entered"
         return self._lease
 
-    def look(self) -> None:
-        """Makes the next renewal happen now: somebody saw that the lease is not what it was."""
+    @property
+    def renewals(self) -> int:
+        """How many renewals were begun; a draft carries it."""
+        return self._renewals
+
+    def renew_now(self) -> None:
+        """Does not wait for the next renewal: a write was refused, so the lease may be lost."""
         self._news.set()
-
-    async def no_renewal(self) -> None:
-        """Returns when no renewal is under way.
-
-        One that is would take a reply that is added now, and that it does not know, for one that
-        nobody runs.
-        """
-        await self._no_renewal.wait()
 
     async def __aenter__(self) -> "LeaseKeeper":
         await self._register()
-        self._no_renewal.set()
         self._task = asyncio.create_task(self._keep())
         return self
 
@@ -71,28 +68,30 @@ class LeaseKeeper:
         self._unwatch()
 
     async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await self._news.wait(min(RENEW_SECONDS, self._lease_seconds / 3))
             try:
                 await self._renew()
-                await self._store.sweep()
+                if loop.time() >= self._sweeps_from:
+                    await self._store.sweep()
             except StoreUnavailableError:
-                pass  # The producers wait, too; the next renewal is near.
+                # Other processes could not renew either: they get the time of a lease for it.
+                self._sweeps_from = loop.time() + self._lease_seconds
             except Exception:
                 logger.exception("the lease could not be renewed")
 
     async def _renew(self) -> None:
-        # As it is when asked: a reply that is about to begin may be called lost before it is added.
+        self._renewals += 1
+        # Taken before the call: `renew` may name a reply that is added while it runs, and whose
+        # producer must not be fenced for that.
         running = dict(self._running)
-        self._no_renewal.clear()
         try:
-            lost = await self._store.renew(self.lease, running.keys())
+            lost = await self._store.renew(self.lease, self._renewals, running.keys())
         except FencedError:
             logger.warning("the lease was lost, and with it %d replies", len(running))
             await self._register()
             lost = running.keys()
-        finally:
-            self._no_renewal.set()
         for reply in lost:
             if (producer := running[reply]) is not None:
                 producer.fence()

@@ -23,13 +23,13 @@ class Limits:
 
     def check_content(self, argument: str, content: str) -> None:
         if not content.strip():
-            raise BadUserInputError(argument, "must be more than blanks")
+            raise BadUserInputError(argument, "must not be blank")
         if utf16_length(content) > self.content_length:
             raise BadUserInputError(
                 argument, f"must be at most {self.content_length:,} UTF-16 code units long"
             )
         if not is_scalar_text(content):
-            raise BadUserInputError(argument, "must have no NUL and no lone surrogate")
+            raise BadUserInputError(argument, "must not contain NUL or a lone surrogate")
 
     def check_offset(self, argument: str, offset: int) -> None:
         if offset < 0:

@@ -7,6 +7,7 @@ JavaScript's `length` counts; a text is never cut inside a code point.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class Role(StrEnum):
@@ -108,6 +109,9 @@ class MessageChanged:
     """A message was added, or reached its final status."""
 
     message: Message
+
+
+ConversationEvent: TypeAlias = MessagesReset | MessageChanged
 
 
 def utf16_length(text: str) -> int:

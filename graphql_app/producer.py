@@ -18,7 +18,7 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from graphql_app.errors import (
     CompletionError,
@@ -54,6 +54,14 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses while the store cannot be reached; the last one repeats."""
 
 _abandoned: set["asyncio.Task[None]"] = set()
+
+
+class Ending(NamedTuple):
+    """How a reply ends, and the text that is still to be written."""
+
+    status: Status
+    text: str
+    error: ReplyError | None
 
 
 class Producer:
@@ -107,27 +115,28 @@ class Producer:
     async def run(self) -> None:
         """Produces the reply; returns when it has ended and its completion is closed."""
         try:
-            history = await self._reach(lambda: self._store.history(self._ref))
+            history = await self._retried(lambda: self._store.history(self._ref))
             if self._fenced:
                 return
             self._reader = asyncio.create_task(self._read(history))
             self._reader.add_done_callback(lambda _: self._news.set())
-            status, text, error = await self._write(self._reader)
+            ending = await self._write(self._reader)
             self._cancel_reader()
-            await self._reach(
+            await self._retried(
                 lambda: self._store.finish(
                     self._ref,
-                    status,
+                    ending.status,
                     lease=self._lease,
                     at_offset=self._written,
-                    text=text,
-                    error=error,
+                    text=ending.text,
+                    error=ending.error,
                 )
             )
         except (FencedError, MessageClearedError, MessageNotFoundError):
             pass  # Somebody else ended the reply; what they wrote is the truth.
         finally:
             self._over = True
+            self._outbox_has_room.set()  # A reader that ignores its cancellation must not wait.
             if self._reader is not None:
                 self._cancel_reader()
                 await _close(self._reader)
@@ -163,12 +172,12 @@ class Producer:
             self._news.set()
         # A completion may yield without ever awaiting: let the writer, and everybody else, run.
         await asyncio.sleep(0)
-        while self._outbox_size > OUTBOX_LIMIT:
+        while self._outbox_size > OUTBOX_LIMIT and not self._over:
             self._outbox_has_room.clear()
             await self._outbox_has_room.wait()
 
-    async def _write(self, reader: "asyncio.Task[None]") -> tuple[Status, str, ReplyError | None]:
-        """The writer: appends until the reply is to end; returns how, and the text left to add."""
+    async def _write(self, reader: "asyncio.Task[None]") -> Ending:
+        """The writer: appends until the reply is to end, and returns how."""
         while True:
             await self._news.wait(self._patience())
             if self._fenced:
@@ -176,22 +185,16 @@ class Producer:
             text = self._take()
             length = utf16_length(text)
             if self._written + length > self._max_length:
-                return (
-                    Status.ERROR,
+                return _failed(
                     utf16_head(text, self._max_length - self._written),
-                    ReplyError(
-                        ReplyErrorCode.REPLY_TOO_LONG,
-                        f"The reply reached its maximum length of {self._max_length:,} characters.",
-                    ),
+                    ReplyErrorCode.REPLY_TOO_LONG,
+                    f"The reply reached its maximum length of {self._max_length:,} characters.",
                 )
             if self._shutting_down:
-                return (
-                    Status.ERROR,
+                return _failed(
                     text,
-                    ReplyError(
-                        ReplyErrorCode.SERVER_SHUTDOWN,
-                        "The server was shut down before the reply was complete.",
-                    ),
+                    ReplyErrorCode.SERVER_SHUTDOWN,
+                    "The server was shut down before the reply was complete.",
                 )
             if reader.done():
                 return _outcome(reader, text)
@@ -199,13 +202,10 @@ class Producer:
                 await self._append(text)
                 self._written += length
             elif self._patience() <= 0:
-                return (
-                    Status.ERROR,
+                return _failed(
                     "",
-                    ReplyError(
-                        ReplyErrorCode.COMPLETION_TIMEOUT,
-                        f"The completion sent nothing for {self._silence_seconds:g} seconds.",
-                    ),
+                    ReplyErrorCode.COMPLETION_TIMEOUT,
+                    f"The completion sent nothing for {self._silence_seconds:g} seconds.",
                 )
 
     def _patience(self) -> float:
@@ -223,9 +223,9 @@ class Producer:
         return text
 
     async def _append(self, text: str) -> None:
-        await self._reach(lambda: self._store.append(self._ref, self._lease, self._written, text))
+        await self._retried(lambda: self._store.append(self._ref, self._lease, self._written, text))
 
-    async def _reach(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _retried(self, call: Callable[[], Awaitable[T]]) -> T:
         """What a call to the store returns, tried again for as long as it cannot be reached."""
         for pause in itertools.chain(RETRY_SECONDS, itertools.repeat(RETRY_SECONDS[-1])):
             try:
@@ -242,19 +242,19 @@ def _closing(texts: AsyncIterator[str]) -> AbstractAsyncContextManager[AsyncIter
     return aclosing(texts) if isinstance(texts, AsyncGenerator) else nullcontext(texts)
 
 
-def _outcome(reader: "asyncio.Task[None]", text: str) -> tuple[Status, str, ReplyError | None]:
+def _outcome(reader: "asyncio.Task[None]", text: str) -> Ending:
     """How a reply ends whose completion came to its own end."""
     failure = asyncio.CancelledError() if reader.cancelled() else reader.exception()
     if failure is None:
-        return Status.DONE, text, None
+        return Ending(Status.DONE, text, None)
     if isinstance(failure, CompletionError):
-        return Status.ERROR, text, ReplyError(failure.code, failure.message)
+        return _failed(text, failure.code, failure.message)
     logger.error("a completion failed", exc_info=failure)
-    return (
-        Status.ERROR,
-        text,
-        ReplyError(ReplyErrorCode.COMPLETION_FAILED, "The completion broke off."),
-    )
+    return _failed(text, ReplyErrorCode.COMPLETION_FAILED, "The completion failed.")
+
+
+def _failed(text: str, code: ReplyErrorCode, message: str) -> Ending:
+    return Ending(Status.ERROR, text, ReplyError(code, message))
 
 
 async def _close(reader: "asyncio.Task[None]") -> None:
@@ -268,6 +268,6 @@ async def _close(reader: "asyncio.Task[None]") -> None:
 
 
 def _retrieve(reader: "asyncio.Task[None]") -> None:
-    """Takes note of how a reader ended after its reply, so that asyncio does not complain."""
+    """Retrieves what a reader raised, so that asyncio does not report it as lost."""
     if not reader.cancelled():
         reader.exception()

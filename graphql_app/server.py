@@ -1,5 +1,6 @@
 """Serving the application with uvicorn."""
 
+import asyncio
 import logging
 import socket
 from copy import deepcopy
@@ -16,14 +17,16 @@ GRACEFUL_SECONDS = 3
 """How long an HTTP response that streams may hold up the shutdown."""
 
 
-class NoTracebackForClients(logging.Filter):
-    """Keeps a client's invalid UTF-8 to one line: uvicorn logs it with a traceback."""
+class ExpectedFaults(logging.Filter):
+    """Keeps tracebacks out of the log that uvicorn writes for what is no defect of ours."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, UnicodeDecodeError):  # A client's frame is no UTF-8.
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-        return True
+        # At the end of a shutdown, uvicorn cancels the responses that still stream.
+        return not isinstance(error, asyncio.CancelledError)
 
 
 class Server(uvicorn.Server):
@@ -63,7 +66,7 @@ def serve(app: Starlette, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    logging.getLogger("uvicorn.error").addFilter(NoTracebackForClients())
+    logging.getLogger("uvicorn.error").addFilter(ExpectedFaults())
     Server(config, settings).run()
 
 

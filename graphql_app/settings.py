@@ -13,6 +13,8 @@ from graphql_app.limits import Limits
 
 PREFIX = "GRAPHQL_APP_"
 
+DEFAULTS = Limits()
+
 Count = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
@@ -32,12 +34,12 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Ge(0), Le(3_600)] = 20.0
     lease_seconds: Annotated[float, Ge(1), Le(3_600)] = 10.0
 
-    max_content_length: Count = 32_768
-    max_id_length: Count = 128
-    max_reply_length: Count = 262_144
-    max_list_size: Count = 1_000
-    max_replies: Count = 5_000
-    completion_timeout_seconds: Seconds = 60.0
+    max_content_length: Count = DEFAULTS.content_length
+    max_id_length: Count = DEFAULTS.id_length
+    max_reply_length: Count = DEFAULTS.reply_length
+    max_list_size: Count = DEFAULTS.list_size
+    max_replies: Count = DEFAULTS.replies
+    completion_timeout_seconds: Seconds = DEFAULTS.silence_seconds
 
     max_message_bytes: Annotated[int, Ge(1_024)] = 2 * 1024 * 1024
     max_sockets: Count = 10_000

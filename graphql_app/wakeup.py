@@ -24,6 +24,7 @@ class Wakeup:
 
     async def wait(self, seconds: float | None = None) -> None:
         """Returns when the alarm rings, or after `seconds`. Cancelling is safe."""
+        assert self._waiter is None, "a Wakeup has one waiter"
         if not self._ringing:
             loop = asyncio.get_running_loop()
             waiter = self._waiter = loop.create_future()

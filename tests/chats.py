@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from graphql_app.chat import ChatService, ConversationEvent
+from graphql_app.chat import ChatService
 from graphql_app.interfaces import Completion, Store
-from graphql_app.messages import Chunk, Message, MessagesReset, Status
+from graphql_app.messages import Chunk, ConversationEvent, Message, MessagesReset, Status
 from tests.faults import leaking_nothing
 
 PATIENCE_SECONDS = 10.0

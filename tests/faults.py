@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import sys
 from collections import Counter, defaultdict
 from collections.abc import (
     AsyncGenerator,
@@ -81,7 +82,7 @@ class FaultyStore(MemoryStore):
     async def ending_all_leases(self) -> None:
         """What a sweep by another process does while this one is asleep."""
         for lease in list(self._streaming):
-            await super().renew(lease, set())
+            await super().renew(lease, sys.maxsize, set())
             del self._streaming[lease]
 
     @property

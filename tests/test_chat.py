@@ -990,7 +990,7 @@ async def test_a_reset_shows_as_many_messages_as_asked_for(
     window = await open_window(chat)
     [reset] = window.events
     assert isinstance(reset, MessagesReset)
-    assert chat.newest(reset, last) == reset.messages[4 - count :]
+    assert chat.newest(reset.messages, last) == reset.messages[4 - count :]
     await window.leave()
 
 
@@ -1107,7 +1107,7 @@ class TestAsManyRepliesAsMay:
     ) -> None:
         await send(chat, "m1")
         await send(chat, "m2")
-        with pytest.raises(TooManyRepliesError, match=r"\(2\)"):
+        with pytest.raises(TooManyRepliesError, match="maximum of 2 replies"):
             await send(chat, "m3", conversation="c3")
         assert await chat.message("ann", "m3") is None
         assert await chat.messages("ann", "c3") == ()
@@ -1386,6 +1386,37 @@ async def test_replies_outlive_renewals_that_fail(
     assert [record.getMessage() for record in caplog.records] == log
 
 
+async def test_after_an_outage_other_processes_get_the_time_of_a_lease_to_renew(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with running_chat(store, completion, lease_seconds=0.3):
+        await renewals(store, 1)
+        sweeping = store.holding("sweep")
+        store.failing_on("renew", times=1)
+        await renewals(store, 1)
+        outage = loop.time()
+        await sweeping.reached()
+        assert loop.time() - outage >= 0.3
+        sweeping.open()
+
+
+async def test_a_window_does_not_keep_the_list_that_it_was_sent(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    async with running_chat(store, completion) as chat:
+        events = await chat.events("ann", "a window of its own")
+        assert isinstance(await anext(events), MessagesReset)
+        waiting = asyncio.create_task(anext(events))
+        await settled()
+        gc.collect()
+        resets = [found for found in gc.get_objects() if isinstance(found, MessagesReset)]
+        assert "a window of its own" not in [reset.conversation_id for reset in resets]
+        del resets
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
 async def test_a_lease_that_was_lost_is_no_longer_watched(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -1451,10 +1482,10 @@ async def test_a_renewal_that_takes_long_does_not_end_a_reply_that_came_meanwhil
     async with running_chat(store, completion, lease_seconds=QUICK) as chat:
         renewing = store.holding("renew")
         await renewing.reached()
-        sending = asyncio.create_task(send(chat))
-        await settled()
-        renewing.open()
-        client = await sending
+        client = await send(chat)
         completion.say("One")
+        await client.until("One")
+        renewing.open()
+        await settled()
         completion.end()
         assert (await client.until_end()).status is Status.DONE

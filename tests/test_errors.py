@@ -51,12 +51,12 @@ from graphql_app.messages import ReplyErrorCode
         (
             TooManyRepliesError(5),
             "TOO_MANY_REPLIES",
-            "The server already streams as many replies as it may (5); try again later.",
+            "The server is already streaming its maximum of 5 replies; try again later.",
         ),
         (
             TooManyOperationsError(100),
             "TOO_MANY_OPERATIONS",
-            "This connection already runs as many operations as it may (100).",
+            "This connection is already running its maximum of 100 operations.",
         ),
         (
             UnauthenticatedError(),

@@ -37,7 +37,7 @@ class Log:
     async def open(self) -> "Log":
         self._lease = await self.store.register(10)
         await self.store.add(
-            Draft(Ref("owner", "question"), ConversationRef("owner", "c1"), "Why?", REPLY),
+            Draft(Ref("owner", "question"), ConversationRef("owner", "c1"), "Why?", REPLY, 0),
             self._lease,
         )
         return self

@@ -49,13 +49,13 @@ def test_content_with_one_code_unit_more_is_refused(content: str) -> None:
 
 @pytest.mark.parametrize("content", ["", " ", "\n\t\r", "\u2003", "\u3000"])
 def test_content_of_nothing_but_blanks_is_refused(content: str) -> None:
-    with refused("content", "must be more than blanks"):
+    with refused("content", "must not be blank"):
         LIMITS.check_content("content", content)
 
 
 @pytest.mark.parametrize("content", ["\0", "a\0b", "\ud83d", "a\ude00", "\ude00\ud83d"])
 def test_content_with_nul_or_a_lone_surrogate_is_refused(content: str) -> None:
-    with refused("content", "must have no NUL and no lone surrogate"):
+    with refused("content", "must not contain NUL or a lone surrogate"):
         LIMITS.check_content("content", content)
 
 

@@ -75,7 +75,7 @@ async def start(
     """Stores the question "Why?" and starts the producer of its reply."""
     lease = await store.register(10)
     await store.add(
-        Draft(Ref("owner", "question"), ConversationRef("owner", "c1"), "Why?", REPLY), lease
+        Draft(Ref("owner", "question"), ConversationRef("owner", "c1"), "Why?", REPLY, 0), lease
     )
     return Run(
         store,
@@ -121,7 +121,7 @@ def failed(code: ReplyErrorCode, sentence: str) -> tuple[Status, ReplyError]:
     return Status.ERROR, ReplyError(code, sentence)
 
 
-BROKE_OFF = failed(ReplyErrorCode.COMPLETION_FAILED, "The completion broke off.")
+BROKE_OFF = failed(ReplyErrorCode.COMPLETION_FAILED, "The completion failed.")
 SHUT_DOWN = failed(
     ReplyErrorCode.SERVER_SHUTDOWN, "The server was shut down before the reply was complete."
 )
@@ -656,6 +656,40 @@ async def test_a_completion_that_ignores_its_cancellation_is_abandoned(
         [abandoned] = producer_module._abandoned
         completion.let_go()
         await asyncio.wait_for(abandoned, PATIENCE_SECONDS)
+
+
+async def test_an_abandoned_completion_does_not_wait_for_a_store_that_takes_no_more(
+    store: FaultyStore, quick_abandoning: None
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        yield "x" * (producer_module.OUTBOX_LIMIT + 1)
+
+    with leaking_nothing():
+        run = await start(store, complete, silence_seconds=0.01)
+        gate = store.holding("finish")
+        await gate.reached()
+        await settled()
+        gate.open()
+        ended = await run.ended()
+        assert ended.error is not None
+        assert ended.error.code is ReplyErrorCode.COMPLETION_TIMEOUT
+        await settled()
+        assert not producer_module._abandoned
+
+
+async def test_a_reply_that_has_ended_calls_no_completion(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    with leaking_nothing():
+        gate = store.holding("history")
+        run = await start(store, completion)
+        await gate.reached()
+        stopped = await store.finish(REPLY, Status.STOPPED)
+        gate.open()
+        assert await run.ended() == stopped
+    assert completion.calls == 0
 
 
 async def test_an_end_is_written_before_a_completion_has_closed(

@@ -9,7 +9,7 @@ from graphql import DocumentNode
 from graphql_app.chat import ChatService
 
 ANONYMOUS = ""
-"""The one owner of everything while nobody has to say who he is."""
+"""The owner of everything while there is no authentication."""
 
 
 @dataclass(slots=True)

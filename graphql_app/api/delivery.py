@@ -25,5 +25,5 @@ def encode_json(data: object) -> str:
     try:
         return orjson.dumps(data).decode()
     except TypeError:
-        # A lone surrogate, which an id or an error message can carry back to who sent it.
+        # A lone surrogate, which an id or an error message can carry back to its sender.
         return json.dumps(data, separators=(",", ":"))

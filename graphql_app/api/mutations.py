@@ -1,9 +1,8 @@
 """Mutation: stopping and clearing."""
 
-from typing import cast
-
 import strawberry
 
+from graphql_app import messages as domain
 from graphql_app.api.context import Info
 from graphql_app.api.types import DEFAULT_CONVERSATION, Message
 
@@ -22,12 +21,12 @@ class Mutation:
         return await info.context.chat.clear(info.context.owner, conversation_id)
 
     @strawberry.mutation(
+        graphql_type=Message,
         description=(
             "Ends a reply now, whoever produces it and wherever; returns it with its final text. "
             "Takes the\nreply's id, or that of the user message it answers. On a reply that has "
             "ended it changes nothing\nand returns the reply."
-        )
+        ),
     )
-    async def stop_message(self, info: Info, id: strawberry.ID) -> Message:
-        stopped = await info.context.chat.stop(info.context.owner, id)
-        return cast(Message, stopped)
+    async def stop_message(self, info: Info, id: strawberry.ID) -> domain.Message:
+        return await info.context.chat.stop(info.context.owner, id)

@@ -1,9 +1,10 @@
 """Query: what is stored."""
 
-from typing import cast
+from collections.abc import Sequence
 
 import strawberry
 
+from graphql_app import messages as domain
 from graphql_app.api.context import Info
 from graphql_app.api.types import DEFAULT_CONVERSATION, Conversation, Message, given
 
@@ -11,11 +12,12 @@ from graphql_app.api.types import DEFAULT_CONVERSATION, Conversation, Message, g
 @strawberry.type
 class Query:
     @strawberry.field(
+        graphql_type=list[Message],
         description=(
             "The messages of a conversation, oldest first: the `last` so many (1,000 if not said, "
             "and at\nmost) of those older than the message `before`. Fewer means that there are "
             "no older ones."
-        )
+        ),
     )
     async def messages(
         self,
@@ -23,21 +25,21 @@ class Query:
         conversation_id: strawberry.ID = DEFAULT_CONVERSATION,
         last: int | None = strawberry.UNSET,
         before: strawberry.ID | None = strawberry.UNSET,
-    ) -> list[Message]:
+    ) -> Sequence[domain.Message]:
         context = info.context
-        found = await context.chat.messages(
+        return await context.chat.messages(
             context.owner, conversation_id, last=given(last), before=given(before)
         )
-        return cast(list[Message], found)
 
-    @strawberry.field
-    async def message(self, info: Info, id: strawberry.ID) -> Message | None:
-        found = await info.context.chat.message(info.context.owner, id)
-        return cast(Message | None, found)
+    @strawberry.field(graphql_type=Message | None)
+    async def message(self, info: Info, id: strawberry.ID) -> domain.Message | None:
+        return await info.context.chat.message(info.context.owner, id)
 
-    @strawberry.field(description="The conversations that have messages, most recently used first.")
+    @strawberry.field(
+        graphql_type=list[Conversation],
+        description="The conversations that have messages, most recently used first.",
+    )
     async def conversations(
         self, info: Info, first: int | None = strawberry.UNSET
-    ) -> list[Conversation]:
-        found = await info.context.chat.conversations(info.context.owner, first=given(first))
-        return cast(list[Conversation], found)
+    ) -> Sequence[domain.Conversation]:
+        return await info.context.chat.conversations(info.context.owner, first=given(first))

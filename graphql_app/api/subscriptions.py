@@ -1,12 +1,11 @@
 """Subscription: sending, resuming, and watching a conversation.
 
 Each resolver does what can be refused, and then returns its stream: an error that it raises ends
-the operation as an error, while one raised by a stream that was returned would look like data.
+the operation as an error; one raised by the returned stream arrives as a result with null data.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import cast
 
 import strawberry
 
@@ -26,32 +25,34 @@ from graphql_app.api.types import (
 @strawberry.type
 class Subscription:
     @strawberry.subscription(
+        graphql_type=AsyncGenerator[StreamChunk, None],
         description=(
             "Stores the user's message, starts the reply and streams it. The reply goes on being "
             "produced\nand stored when the client leaves."
-        )
+        ),
     )
     async def send_message(
         self, info: Info, message: MessageInput
-    ) -> AsyncGenerator[StreamChunk, None]:
+    ) -> AsyncGenerator[domain.Chunk, None]:
         context = info.context
-        chunks = await context.chat.send(
+        return await context.chat.send(
             context.owner, message.id, message.conversation_id, message.content
         )
-        return cast(AsyncGenerator[StreamChunk, None], chunks)
 
-    @strawberry.subscription(description="Streams a reply from where the client is, up to its end.")
+    @strawberry.subscription(
+        graphql_type=AsyncGenerator[StreamChunk, None],
+        description="Streams a reply from where the client is, up to its end.",
+    )
     async def resume_message(
         self, info: Info, message: ResumeInput
-    ) -> AsyncGenerator[StreamChunk, None]:
+    ) -> AsyncGenerator[domain.Chunk, None]:
         context = info.context
-        chunks = await context.chat.resume(
+        return await context.chat.resume(
             context.owner,
             message.id,
             content=given(message.content),
             offset=given(message.offset),
         )
-        return cast(AsyncGenerator[StreamChunk, None], chunks)
 
     @strawberry.subscription(
         description=(
@@ -68,8 +69,9 @@ class Subscription:
 
 
 async def _shown(
-    events: AsyncGenerator[domain.MessagesReset | domain.MessageChanged, None],
+    events: AsyncGenerator[domain.ConversationEvent, None],
 ) -> AsyncGenerator[ConversationEvent, None]:
     async with aclosing(events):
         async for event in events:
             yield conversation_event(event)
+            del event  # A reset is large, and nobody needs it while this waits.

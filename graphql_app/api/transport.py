@@ -4,7 +4,6 @@ Strawberry's view does the routine; here is what makes it keep to the specificat
 https://graphql.github.io/graphql-over-http/draft/
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -109,8 +108,7 @@ class Transport(GraphQL[Context, None]):
                 await self._serve_socket(WebSocket(scope, receive, send))
         else:
             request = _BoundedRequest(scope, receive, self._max_body_bytes)
-            # At a shutdown, uvicorn cancels the responses that still stream.
-            with suppress(ClientDisconnect, asyncio.CancelledError):
+            with suppress(ClientDisconnect):
                 response = await self._respond(request)
                 await response(scope, receive, send)
 
@@ -118,7 +116,7 @@ class Transport(GraphQL[Context, None]):
         if self._sockets >= self._max_sockets:
             await socket.send_denial_response(
                 PlainTextResponse(
-                    "The server has as many sockets as it may; try again later.",
+                    "The server has reached its limit of open sockets; try again later.",
                     HTTPStatus.SERVICE_UNAVAILABLE,
                 )
             )

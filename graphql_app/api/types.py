@@ -1,10 +1,11 @@
 """The types of the public schema.
 
 Objects of `graphql_app.messages` are resolved by attribute; the output classes here describe them
-for the schema and are not made: a resolver casts what it returns.
+for the schema and are not made.
 """
 
 import enum
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar, cast
 
@@ -199,9 +200,9 @@ class MessagesReset:
     conversation_id: strawberry.ID
     reset: strawberry.Private[domain.MessagesReset]
 
-    @strawberry.field
-    def messages(self, info: Info, last: int | None = strawberry.UNSET) -> list[Message]:
-        return cast(list[Message], info.context.chat.newest(self.reset, given(last)))
+    @strawberry.field(graphql_type=list[Message])
+    def messages(self, info: Info, last: int | None = strawberry.UNSET) -> Sequence[domain.Message]:
+        return info.context.chat.newest(self.reset.messages, given(last))
 
 
 ConversationEvent = Annotated[
@@ -209,9 +210,7 @@ ConversationEvent = Annotated[
 ]
 
 
-def conversation_event(
-    event: domain.MessagesReset | domain.MessageChanged,
-) -> MessagesReset | MessageChanged:
+def conversation_event(event: domain.ConversationEvent) -> MessagesReset | MessageChanged:
     """An event as the union of the schema has it, which needs to know its type."""
     if isinstance(event, domain.MessagesReset):
         return MessagesReset(conversation_id=strawberry.ID(event.conversation_id), reset=event)

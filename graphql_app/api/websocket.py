@@ -43,7 +43,7 @@ CLOSED = (WebSocketDisconnect, RuntimeError)
 
 
 class SocketAdapter(ASGIWebSocketAdapter):
-    """Strawberry's adapter, for which a socket that was closed is gone and nothing worse."""
+    """Strawberry's adapter; a closed socket ends the reading, or raises WebSocketDisconnected."""
 
     async def iter_json(
         self, *, ignore_parsing_errors: bool = False
@@ -138,8 +138,10 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             pass  # The socket's own loop ends, too, and cleans up.
         except Exception as error:
             unexpected = present(GraphQLError(str(error), original_error=error))
-            with suppress(WebSocketDisconnected):
-                await operation.send_initial_errors([unexpected])
+            # If the client has ended the operation meanwhile, its id may be another's by now.
+            if self.operations.get(operation.id) is operation:
+                with suppress(WebSocketDisconnected):
+                    await operation.send_initial_errors([unexpected])
 
     async def _run(self, operation: Operation[Context, None]) -> None:
         try:

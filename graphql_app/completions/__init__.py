@@ -33,7 +33,7 @@ def open_completion(name: str, *, word_delay_seconds: float = 0.05) -> Completio
         return echo(word_delay_seconds)
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
-        raise ConfigurationError(f"completion: {name!r} is none; allowed is {ALLOWED}.")
+        raise ConfigurationError(f"completion: {name!r} is unknown; use {ALLOWED}.")
     return _imported(name, module, attribute)
 
 
@@ -50,7 +50,7 @@ def _imported(name: str, module: str, attribute: str) -> Completion:
             f"completion: {name!r} cannot be imported: {type(error).__name__}: {error}."
         ) from error
     if not callable(found):
-        raise ConfigurationError(f"completion: {name!r} is not callable; allowed is {ALLOWED}.")
+        raise ConfigurationError(f"completion: {name!r} is not callable; use {ALLOWED}.")
     if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
         raise ConfigurationError(
             f"completion: {name!r} is no async generator function; write async def, and yield text."

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from graphql_app.completions.pacing import words
+from graphql_app.completions.words import words
 from graphql_app.interfaces import Completion
 from graphql_app.messages import Message
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from graphql_app.completions.pacing import words
+from graphql_app.completions.words import words
 from graphql_app.interfaces import Completion
 from graphql_app.messages import Message, Role
 
@@ -36,12 +36,12 @@ LONG = "\n\n".join(
     f"{number}. {sentence}"
     for number, sentence in enumerate(
         (
-            "A reply is a log of text that only grows at its end. Whoever wants to read it says "
-            "how much he has, and gets the rest.",
-            "The one who writes does not know who reads. A reader that leaves in the middle of a "
+            "A reply is a log of text that only grows at its end. A reader says how much it has, "
+            "and gets the rest.",
+            "The writer does not know its readers. A reader that leaves in the middle of a "
             "sentence changes nothing for the writer, nor for anybody else who reads along.",
-            "The one who reads does not know who writes. It looks for what is new, takes all of "
-            "it, and waits until somebody says that there is more.",
+            "A reader does not know the writer. It looks for what is new, takes all of it, and "
+            "waits until it is told that there is more.",
             "So there is no queue between the two that could grow, overflow or be forgotten. A "
             "slow reader gets fewer, longer pieces, and ends up with the same text.",
             "Stopping is a change of the log, too: its last entry. Everyone who reads sees it, at "
@@ -49,7 +49,7 @@ LONG = "\n\n".join(
             "When the process that writes dies, somebody notices that its lease ran out, and "
             "writes the last entry in its name. Nobody waits for a reply that will never come.",
             "And when you send the same message twice, because the first answer did not reach "
-            "you, you get the same reply. It is thought only once, and paid only once.",
+            "you, you get the same reply. It is generated only once, and paid for only once.",
         ),
         start=1,
     )

@@ -8,13 +8,15 @@ def open_store(url: str) -> Store:
     """The store that a URL names, not yet opened.
 
     Raises:
-        ConfigurationError: no store has that scheme, or the URL says more than the store takes.
+        ConfigurationError: no store has that scheme, or the URL has more than the store takes.
     """
     if url.startswith("memory:"):
         if url != "memory://":
-            raise ConfigurationError(f"store: {url!r} says too much; write memory://.")
+            raise ConfigurationError(
+                f"store: {url!r} has more than the store takes; use memory://."
+            )
         # A backend is imported only when it is chosen.
         from graphql_app.stores.memory import MemoryStore
 
         return MemoryStore()
-    raise ConfigurationError(f"store: {url!r} names no store; allowed is memory://.")
+    raise ConfigurationError(f"store: {url!r} is not supported; use memory://.")

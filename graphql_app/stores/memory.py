@@ -4,7 +4,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from graphql_app.errors import (
@@ -32,9 +32,8 @@ from graphql_app.messages import (
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 IDS_STAY_USED = timedelta(hours=24)
 PRODUCER_LOST = ReplyError(
-    ReplyErrorCode.PRODUCER_LOST, "The process that produced the reply was lost."
+    ReplyErrorCode.PRODUCER_LOST, "The process that was producing the reply stopped."
 )
-MESSAGES_IN_A_RESET = 1_000
 EVENTS_IN_A_READ = 100
 
 
@@ -88,6 +87,7 @@ class _Row:
     newest_reply: Ref | None = None
     error: ReplyError | None = None
     lease: Lease | None = None
+    renewals: int = 0
 
     def message(self) -> Message:
         return Message(
@@ -104,15 +104,7 @@ class _Row:
     def message_when_added(self) -> Message:
         if self.role is Role.USER:
             return self.message()
-        return Message(
-            id=self.ref.id,
-            conversation_id=self.conversation.id,
-            role=self.role,
-            content="",
-            status=Status.STREAMING,
-            created_at=self.created_at,
-            reply_to_id=self.reply_to.id if self.reply_to else None,
-        )
+        return replace(self.message(), content="", status=Status.STREAMING, error=None)
 
 
 @dataclass(slots=True, eq=False)
@@ -142,7 +134,7 @@ class MemoryStore:
     """
 
     shared = False
-    poll_seconds = 5.0  # Every change wakes its watchers; this is only a net below them.
+    poll_seconds = 5.0  # A safety net: every change wakes its watchers.
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
@@ -168,9 +160,11 @@ class MemoryStore:
         self._streaming[lease] = set()
         return lease
 
-    async def renew(self, lease: Lease, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
+    async def renew(self, lease: Lease, number: int, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
         streaming = self._leased(lease)
         for orphan in streaming - running:
+            if self._rows[orphan].renewals >= number:
+                continue
             self._end(self._rows[orphan], Status.ERROR, PRODUCER_LOST)
         return running - streaming
 
@@ -190,7 +184,7 @@ class MemoryStore:
         user.newest_reply = draft.reply
         reply = self._insert(thread, draft.reply, draft.conversation, Role.ASSISTANT)
         reply.reply_to = draft.message
-        reply.lease = lease
+        reply.lease, reply.renewals = lease, draft.renewals
         streaming.add(draft.reply)
         self._wake(draft.conversation)
         return Added(draft.reply, created=True)
@@ -259,7 +253,7 @@ class MemoryStore:
         self._wake(row.conversation)
 
     def _release(self, row: _Row, by_producer: bool = False) -> None:
-        """Takes a reply from its lease, and tells the holder unless that is who did it."""
+        """Takes a reply from its lease, and tells its holder, unless the holder did it."""
         if row.lease is not None:
             self._streaming[row.lease].discard(row.ref)
             if not by_producer:
@@ -308,6 +302,8 @@ class MemoryStore:
 
     async def history(self, reply: Ref) -> tuple[Message, ...]:
         row = self._reply(reply)
+        if row.status.is_final:
+            raise FencedError(f"reply {reply.id!r} has ended")
         earlier = self._threads[row.conversation].rows[: row.position]
         return tuple(row.message() for row in earlier if row.text.end)
 
@@ -329,10 +325,10 @@ class MemoryStore:
         self._wake(conversation)
         return len(rows)
 
-    async def events(self, conversation: ConversationRef, cursor: int | None) -> Events:
+    async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
         thread = self._threads.get(conversation)
         if cursor is None or (thread is not None and cursor < thread.reset_at):
-            messages = await self.messages(conversation, MESSAGES_IN_A_RESET, None)
+            messages = await self.messages(conversation, last, None)
             return Events((MessagesReset(conversation.id, messages),), self._sequence)
         if thread is None:
             return Events((), cursor)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graphql_app.completions.echo import echo
-from graphql_app.completions.pacing import words
+from graphql_app.completions.words import words
 from graphql_app.messages import Message, Role, Status
 
 

@@ -93,7 +93,7 @@ def test_the_current_folder_does_not_hide_what_is_installed(
 def test_a_name_of_another_form_is_refused_with_what_is_allowed(name: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         open_completion(name)
-    assert str(refusal.value) == f"completion: {name!r} is none; allowed is {ALLOWED}."
+    assert str(refusal.value) == f"completion: {name!r} is unknown; use {ALLOWED}."
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,7 @@ def test_what_cannot_be_called_is_refused(here: Path) -> None:
     (here / "my_model.py").write_text(OWN)
     with pytest.raises(ConfigurationError) as refusal:
         open_completion("my_model:text")
-    assert str(refusal.value) == (
-        f"completion: 'my_model:text' is not callable; allowed is {ALLOWED}."
-    )
+    assert str(refusal.value) == (f"completion: 'my_model:text' is not callable; use {ALLOWED}.")
 
 
 @pytest.mark.parametrize("attribute", ["coroutine", "generator"])

@@ -33,7 +33,13 @@ class Scene:
         return ConversationRef(self.owner, id)
 
     async def add(
-        self, id: str, content: str = "Hello", *, conversation: str = "c1", reply: str | None = None
+        self,
+        id: str,
+        content: str = "Hello",
+        *,
+        conversation: str = "c1",
+        reply: str | None = None,
+        renewals: int = 0,
     ) -> Added:
         """Sends a message, whose reply is called `r-` and its id if not said."""
         return await self.store.add(
@@ -42,6 +48,7 @@ class Scene:
                 conversation=self.conversation(conversation),
                 content=content,
                 reply=self.ref(reply or f"r-{id}"),
+                renewals=renewals,
             ),
             self.lease,
         )
@@ -95,15 +102,18 @@ class Scene:
     async def clear(self, conversation: str = "c1") -> int:
         return await self.store.clear(self.conversation(conversation))
 
-    async def events(self, cursor: int | None = None, conversation: str = "c1") -> Events:
-        return await self.store.events(self.conversation(conversation), cursor)
+    async def events(
+        self, cursor: int | None = None, conversation: str = "c1", *, last: int = 1_000
+    ) -> Events:
+        return await self.store.events(self.conversation(conversation), cursor, last)
 
     async def cursor(self, conversation: str = "c1") -> int:
         """Where the events are now."""
         return (await self.events(None, conversation)).cursor
 
-    async def renew(self, *running: str) -> AbstractSet[str]:
-        lost = await self.store.renew(self.lease, {self.ref(id) for id in running})
+    async def renew(self, *running: str, number: int = 1) -> AbstractSet[str]:
+        """A renewal that was begun after all that `add` counted, if not said."""
+        lost = await self.store.renew(self.lease, number, {self.ref(id) for id in running})
         return {ref.id for ref in lost}
 
 

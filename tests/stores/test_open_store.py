@@ -17,11 +17,11 @@ def test_memory_is_a_store_of_its_own_each_time() -> None:
 def test_a_url_that_says_more_than_the_store_takes_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         open_store(url)
-    assert str(refusal.value) == f"store: {url!r} says too much; write memory://."
+    assert str(refusal.value) == f"store: {url!r} has more than the store takes; use memory://."
 
 
 @pytest.mark.parametrize("url", ["", "memory", "file:///chat", "http://[", "://"])
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         open_store(url)
-    assert str(refusal.value) == f"store: {url!r} names no store; allowed is memory://."
+    assert str(refusal.value) == f"store: {url!r} is not supported; use memory://."
