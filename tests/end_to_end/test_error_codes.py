@@ -15,7 +15,7 @@ from tests.wire import PATIENCE_SECONDS, RESUME, SEND, Refused, Reply, Socket, o
 A_LINE_BREAK = "a\nb"
 LONG_ID = "\U0001f600" * 129
 PRINTABLE = "must be 1 to 128 printable characters."
-SCALARS = "must have no NUL and no lone surrogate."
+SCALARS = "must not contain NUL or a lone surrogate."
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def draft(**changed: Any) -> dict[str, Any]:
         (SEND, draft(conversationId=""), f"conversationId {PRINTABLE}"),
         (SEND, draft(conversationId=LONG_ID), f"conversationId {PRINTABLE}"),
         (SEND, draft(conversationId="\u2028"), f"conversationId {PRINTABLE}"),
-        (SEND, draft(content=""), "content must be more than blanks."),
-        (SEND, draft(content=" \n\t\u00a0\u3000"), "content must be more than blanks."),
+        (SEND, draft(content=""), "content must not be blank."),
+        (SEND, draft(content=" \n\t\u00a0\u3000"), "content must not be blank."),
         (
             SEND,
             draft(content="x" * 32_769),
