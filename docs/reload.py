@@ -46,8 +46,8 @@ def record(url: str) -> Iterator[Printed]:
     os.waitpid(first, 0)
     yield now(), "\nKilled\n"
     time.sleep(1.5)  # Long enough to see that nobody reads.
-    yield shell("graphql-app chat --resume last")
-    second, screen = spawn("chat", "--url", url, "--resume", "last")
+    yield shell("graphql-app chat --resume")
+    second, screen = spawn("chat", "--url", url, "--resume")
     for text in read(screen, seconds=30):
         yield now(), text
         if text.endswith("> "):

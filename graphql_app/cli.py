@@ -77,33 +77,46 @@ def chat(
         str | None,
         typer.Option(
             envvar="GRAPHQL_APP_URL",
-            help="The server. [ws://127.0.0.1:3000/graphql]",
+            help="The server.",
             metavar="URL",
+            show_default="ws://127.0.0.1:3000/graphql",
         ),
     ] = None,
     conversation: Annotated[
         str, typer.Option(help="The conversation to join.", metavar="ID")
     ] = "default",
     resume: Annotated[
-        str | None,
+        bool,
         typer.Option(
-            help="Shows this reply first and goes on with it; 'last' is the newest that streams.",
+            "--resume", help="Show a reply first and go on with it: REPLY_ID, or the newest."
+        ),
+    ] = False,
+    reply_id: Annotated[
+        str | None,
+        typer.Argument(
+            help="With --resume: the reply. If not said, or 'last', the newest that streams.",
             metavar="REPLY_ID",
         ),
     ] = None,
     history: Annotated[
-        int | None, typer.Option(help="Shows so many earlier messages first.", min=1, metavar="N")
+        int | None, typer.Option(help="Show this many earlier messages first.", min=1, metavar="N")
     ] = None,
 ) -> None:
-    """Chats in the terminal. Ctrl-C leaves a reply that streams; again, it stops the reply."""
+    """Chats in the terminal.
+
+    Ctrl-C returns to the prompt and the reply continues; Ctrl-C again stops it.
+    """
+    if reply_id is not None and not resume:
+        raise typer.BadParameter(f"{reply_id!r} goes with --resume.")
     from graphql_app.client import DEFAULT_URL
+    from graphql_app.terminal import LAST
     from graphql_app.terminal import chat as chat_in_terminal
 
     raise typer.Exit(
         chat_in_terminal(
             url or DEFAULT_URL,
             conversation_id=conversation,
-            resume=resume,
+            resume=(reply_id or LAST) if resume else None,
             history_size=history,
         )
     )

@@ -116,14 +116,17 @@ class CompletionError(Exception):
     """Raised by a completion to end its reply with a sentence that the user may read.
 
     Args:
-        code: how the reply ends; COMPLETION_FAILED if nothing fits better.
-        message: for people; no secrets.
+        code: how the reply ends; one that does not exist counts as COMPLETION_FAILED.
+        message: for people; no secrets; cut at 1,000 characters.
     """
 
     def __init__(self, code: ReplyErrorCode | str, message: str) -> None:
         super().__init__(message)
-        self.code = ReplyErrorCode(code)
-        self.message = message
+        try:
+            self.code = ReplyErrorCode(code)
+        except ValueError:
+            self.code = ReplyErrorCode.COMPLETION_FAILED
+        self.message = str(message)
 
 
 class FencedError(Exception):

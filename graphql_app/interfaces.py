@@ -22,10 +22,10 @@ Completion: TypeAlias = Callable[[Sequence[Message]], AsyncIterator[str]]
 """An async generator function from the conversation so far to text.
 
 It gets the messages before the reply, oldest first; the last one is the user's. It yields text as
-it comes, separators included; pieces are joined as they are. It may raise `CompletionError` to end
-the reply with a sentence for people; any other exception ends it as COMPLETION_FAILED. It is
-cancelled when the reply is stopped, cleared, silent for too long or too long, and closes its
-provider's request then; one that ignores that is abandoned.
+it comes, separators included; pieces are joined as they are, and empty ones count as silence. It
+may raise `CompletionError` to end the reply with a sentence for people; any other exception ends
+it as COMPLETION_FAILED. It is cancelled when the reply is stopped, cleared, silent for too long or
+too long, and closes its provider's request then; one that ignores that is abandoned.
 """
 
 

@@ -50,10 +50,18 @@ OUTBOX_LIMIT = 65_536
 ABANDON_AFTER_SECONDS = 1.0
 """How long a cancelled completion may take to close its provider's request."""
 
+SENTENCE_LENGTH = 1_000
+"""The longest sentence that a completion may tell the user, in code points."""
+
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses while the store cannot be reached; the last one repeats."""
 
 _abandoned: set["asyncio.Task[None]"] = set()
+
+
+def has_abandoned_completions() -> bool:
+    """Whether completions still run that ignored their cancellation; nothing can end them."""
+    return bool(_abandoned)
 
 
 class Ending(NamedTuple):
@@ -95,6 +103,7 @@ class Producer:
         self._outbox: list[str] = []
         self._outbox_size = 0
         self._outbox_has_room = asyncio.Event()
+        self._half_pair = ""
         self._written = 0
         self._news = Wakeup()
         self._fenced = False
@@ -154,24 +163,29 @@ class Producer:
             self._reading_since = loop.time()
             async with _closing(self._completion(history)) as texts:
                 async for text in texts:
-                    self._reading_since = None
                     if self._over:
                         return
-                    await self._put(text)
-                    self._reading_since = loop.time()
+                    if not isinstance(text, str):
+                        raise TypeError(f"a completion yields str, not {type(text).__name__}")
+                    if text:  # Nothing said is silence, however often it is yielded.
+                        self._reading_since = None
+                        await self._put(text)
+                        self._reading_since = loop.time()
+                    # A completion may yield without ever awaiting: let all others run.
+                    await asyncio.sleep(0)
+                self._outbox.append(scalar_text(self._half_pair))
         except (SystemExit, KeyboardInterrupt) as error:
             # Raised in a task, these would end the server.
             raise RuntimeError("the completion tried to end the process") from error
 
     async def _put(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise TypeError(f"a completion yields str, not {type(text).__name__}")
-        if text:
-            self._outbox.append(scalar_text(text))
-            self._outbox_size += len(text)
-            self._news.set()
-        # A completion may yield without ever awaiting: let the writer, and everybody else, run.
-        await asyncio.sleep(0)
+        """Fills the outbox; the two halves of a pair that were yielded apart are joined."""
+        text, self._half_pair = self._half_pair + text, ""
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._half_pair = text[:-1], text[-1]
+        self._outbox.append(scalar_text(text))
+        self._outbox_size += len(text)
+        self._news.set()
         while self._outbox_size > OUTBOX_LIMIT and not self._over:
             self._outbox_has_room.clear()
             await self._outbox_has_room.wait()
@@ -248,7 +262,7 @@ def _outcome(reader: "asyncio.Task[None]", text: str) -> Ending:
     if failure is None:
         return Ending(Status.DONE, text, None)
     if isinstance(failure, CompletionError):
-        return _failed(text, failure.code, failure.message)
+        return _failed(text, failure.code, scalar_text(failure.message)[:SENTENCE_LENGTH])
     logger.error("a completion failed", exc_info=failure)
     return _failed(text, ReplyErrorCode.COMPLETION_FAILED, "The completion failed.")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from copy import deepcopy
 
@@ -9,6 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.config import LOGGING_CONFIG
 
+from graphql_app.producer import has_abandoned_completions
 from graphql_app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ class ExpectedFaults(logging.Filter):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says in one line what is served and where."""
+    """uvicorn, which says in one line what is served and where, and which always ends."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -48,6 +50,14 @@ class Server(uvicorn.Server):
             settings.store,
             settings.completion,
         )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if has_abandoned_completions():
+            # The event loop would wait for them for ever.
+            logger.warning("ending in spite of completions that ignored their cancellation")
+            logging.shutdown()
+            os._exit(0)
 
 
 def serve(app: Starlette, settings: Settings) -> None:

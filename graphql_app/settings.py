@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -26,7 +26,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False
     )
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, MinLen(1)] = "127.0.0.1"
     port: Annotated[int, Ge(0), Le(65_535)] = 3000
     store: str = "memory://"
     completion: str = "simulated"
@@ -35,9 +35,11 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Ge(1), Le(3_600)] = 10.0
 
     max_content_length: Count = DEFAULTS.content_length
-    max_id_length: Count = DEFAULTS.id_length
+    # Our own ids have 32 characters.
+    max_id_length: Annotated[int, Ge(32)] = DEFAULTS.id_length
     max_reply_length: Count = DEFAULTS.reply_length
-    max_list_size: Count = DEFAULTS.list_size
+    # The schema says that lists have at most 1,000 entries.
+    max_list_size: Annotated[int, Ge(1), Le(1_000)] = DEFAULTS.list_size
     max_replies: Count = DEFAULTS.replies
     completion_timeout_seconds: Seconds = DEFAULTS.silence_seconds
 

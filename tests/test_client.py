@@ -418,10 +418,36 @@ async def test_cancelling_while_a_reply_streams_is_heard_even_if_the_connection_
         await anext(updates)
         waiting = asyncio.create_task(contents(updates))
         await asyncio.sleep(0)
-        assert client._transport is not None
-        assert client._transport.adapter.websocket is not None
-        client._transport.adapter.websocket.transport.abort()
+        assert client._connection._transport is not None
+        assert client._connection._transport.adapter.websocket is not None
+        client._connection._transport.adapter.websocket.transport.abort()
         waiting.cancel()
+        await asyncio.wait({waiting}, timeout=LEAVE_SECONDS)
+        assert waiting.cancelled()
+
+
+async def turns(number: int) -> None:
+    """Lets the loop do what is due, so many times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("turn", range(16))
+async def test_cancelling_in_any_turn_of_the_end_of_a_connection_is_heard(turn: int) -> None:
+    async with (
+        scripted([chunk(0, "one")], [chunk(3, "")]) as server,
+        ChatClient(server.url, retry=QUICK) as client,
+    ):
+        updates = client.send("Hello")
+        await anext(updates)
+        waiting = asyncio.create_task(contents(updates))
+        await asyncio.sleep(0)
+        transport = client._connection._transport
+        assert transport is not None
+        assert transport.adapter.websocket is not None
+        transport.adapter.websocket.transport.abort()
+        await turns(turn)
+        assert waiting.cancel()
         await asyncio.wait({waiting}, timeout=LEAVE_SECONDS)
         assert waiting.cancelled()
 
@@ -453,6 +479,35 @@ async def test_a_client_can_be_closed_while_it_reconnects() -> None:
         with pytest.raises(ChatClientError) as error:
             await rest
         assert error.value.code == CLIENT_CLOSED
+
+
+@pytest.mark.parametrize("turn", range(12))
+@pytest.mark.parametrize("is_connected", [True, False], ids=["connected", "reconnecting"])
+async def test_cancelling_while_the_client_is_being_closed_is_heard(
+    is_connected: bool, turn: int
+) -> None:
+    lost = asyncio.Event()
+    async with (
+        scripted([chunk(0, "one"), *([] if is_connected else [CUT])]) as server,
+        ChatClient(
+            server.url,
+            retry=Retry(first_seconds=3_600, longest_seconds=3_600),
+            on_connection=lambda change: None if change.connected else lost.set(),
+        ) as client,
+    ):
+        updates = client.send("Hello")
+        await anext(updates)
+        rest = asyncio.create_task(contents(updates))
+        if not is_connected:
+            await lost.wait()
+        closing = asyncio.create_task(client.close())
+        await turns(turn)
+        was_in_time = rest.cancel()
+        await asyncio.wait({rest, closing})
+        if was_in_time:
+            assert rest.cancelled()
+        else:
+            assert isinstance(rest.exception(), ChatClientError)
 
 
 async def test_a_connection_that_gives_no_sign_of_life_is_lost() -> None:
@@ -502,7 +557,9 @@ async def test_a_server_that_breaks_off_again_and_again_is_given_up() -> None:
             server.url, retry=Retry(first_seconds=0.05, longest_seconds=0.1, outage_seconds=0.2)
         ) as client,
     ):
-        with pytest.raises(ChatClientError, match="breaks off again and again") as error:
+        with pytest.raises(
+            ChatClientError, match="keeps ending the operation without a result"
+        ) as error:
             await contents(client.send("Hello"))
         assert error.value.code == CONNECTION_LOST
 
@@ -526,7 +583,7 @@ async def test_a_server_that_is_not_there_is_an_error_after_a_few_attempts() -> 
         async with ChatClient(url, retry=QUICK, on_connection=changes.append):
             pass
     assert error.value.code == CONNECTION_FAILED
-    assert str(error.value) == f"There is no connection to {url}: connection refused."
+    assert str(error.value) == f"Could not connect to {url}: connection refused."
     assert [change.reason for change in changes] == ["connection refused"] * 2
     assert all(change.retry_seconds is not None for change in changes)
 

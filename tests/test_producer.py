@@ -434,16 +434,6 @@ async def test_a_completion_that_is_silent_for_too_long_ends_its_reply(
     assert completion.closed == 1
 
 
-async def test_empty_text_breaks_the_silence(store: FaultyStore) -> None:
-    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
-        for _ in range(10):
-            await asyncio.sleep(0.02)
-            yield ""
-        yield "One"
-
-    assert (await produced(store, complete, silence_seconds=0.15)).content == "One"
-
-
 async def test_a_completion_may_take_long_in_all_if_it_is_never_silent_for_too_long(
     store: FaultyStore,
 ) -> None:
@@ -656,6 +646,50 @@ async def test_a_completion_that_ignores_its_cancellation_is_abandoned(
         [abandoned] = producer_module._abandoned
         completion.let_go()
         await asyncio.wait_for(abandoned, PATIENCE_SECONDS)
+
+
+async def test_a_completion_that_yields_nothing_for_ever_is_silent(store: FaultyStore) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        yield "One"
+        while True:
+            yield ""
+
+    reply = await produced(store, complete, silence_seconds=0.1)
+    assert reply.content == "One"
+    assert reply.error is not None
+    assert reply.error.code is ReplyErrorCode.COMPLETION_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (("a\ud83d", "\ude00b"), "a\U0001f600b"),
+        (("\ud83d", "\ude00"), "\U0001f600"),
+        (("a\ud83d", "b"), "a\ufffdb"),
+        (("\ud83d", "\ud83d", "\ude00"), "\ufffd\U0001f600"),
+        (("a\ud83d",), "a\ufffd"),
+        (("\ude00", "\ud83d"), "\ufffd\ufffd"),
+    ],
+)
+async def test_the_halves_of_a_pair_that_come_apart_are_joined(
+    store: FaultyStore, pieces: tuple[str, ...], text: str
+) -> None:
+    assert (await produced(store, saying(*pieces))).content == text
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (None, "None"),
+        ("x\ud800y\0", "x\ufffdy\ufffd"),
+        ("x" * 5_000, "x" * 1_000),
+    ],
+)
+async def test_the_sentence_of_a_completion_is_made_fit_to_be_shown(
+    store: FaultyStore, message: Any, sentence: str
+) -> None:
+    reply = await produced(store, raising(CompletionError("NO_SUCH_CODE", message)))
+    assert reply.error == ReplyError(ReplyErrorCode.COMPLETION_FAILED, sentence)
 
 
 async def test_an_abandoned_completion_does_not_wait_for_a_store_that_takes_no_more(

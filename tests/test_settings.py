@@ -105,9 +105,11 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
         ("lease_seconds", 3_601),
         ("max_content_length", 0),
         ("max_content_length", 1.5),
-        ("max_id_length", 0),
+        ("host", ""),
+        ("max_id_length", 31),
         ("max_reply_length", 0),
         ("max_list_size", 0),
+        ("max_list_size", 1_001),
         ("max_replies", 0),
         ("completion_timeout_seconds", 0),
         ("completion_timeout_seconds", 86_401),
@@ -178,7 +180,7 @@ def test_the_limits_of_the_chat_are_those_of_the_settings() -> None:
         read_settings(
             {
                 "max_content_length": 1,
-                "max_id_length": 2,
+                "max_id_length": 32,
                 "max_reply_length": 3,
                 "completion_timeout_seconds": 4,
                 "max_list_size": 5,
@@ -187,7 +189,7 @@ def test_the_limits_of_the_chat_are_those_of_the_settings() -> None:
         ).limits
     ) == {
         "content_length": 1,
-        "id_length": 2,
+        "id_length": 32,
         "reply_length": 3,
         "silence_seconds": 4,
         "list_size": 5,

@@ -1,12 +1,13 @@
 """The terminal without a terminal: what lines mean, what is shown, and what Ctrl-C does when."""
 
 import asyncio
+import gc
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from io import StringIO
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -32,6 +33,7 @@ from graphql_app.terminal import (
     read_lines,
     way_back,
 )
+from tests.faults import leaking_nothing
 
 PATIENCE_SECONDS = 10.0
 
@@ -195,6 +197,20 @@ def reply(status: Status, content: str = "") -> Message:
     )
 
 
+async def at_once() -> None:
+    pass
+
+
+async def slowly() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def slowly_and_badly() -> None:
+    await slowly()
+    raise RuntimeError("It does not even leave well.")
+
+
 class FakeClient:
     """A chat whose replies are what a test puts into them."""
 
@@ -204,8 +220,11 @@ class FakeClient:
         self.updates: asyncio.Queue[Update | Exception] = asyncio.Queue()
         self.sent: list[tuple[str, str, str]] = []
         self.stopped: list[str] = []
-        self.stop_answer = reply(Status.STOPPED)
+        self.stop_answer: Message | Exception = reply(Status.STOPPED)
         self.following = asyncio.Event()
+        self.leave: Callable[[], Awaitable[None]] = at_once
+        self.answering_stops = asyncio.Event()
+        self.answering_stops.set()
 
     async def send(
         self, content: str, *, id: str, conversation_id: str
@@ -216,17 +235,26 @@ class FakeClient:
 
     async def _follow(self) -> AsyncIterator[Update]:
         self.following.set()
-        while True:
-            update = await self.updates.get()
-            if isinstance(update, Exception):
-                raise update
-            yield update
-            if update.status.is_final:
-                return
+        try:
+            while True:
+                update = await self.updates.get()
+                if isinstance(update, Exception):
+                    raise update
+                yield update
+                if update.status.is_final:
+                    return
+        finally:
+            await self.leave()
 
     async def stop(self, id: str) -> Message:
         self.stopped.append(id)
-        return self.stop_answer
+        try:
+            await self.answering_stops.wait()
+            if isinstance(self.stop_answer, Exception):
+                raise self.stop_answer
+            return self.stop_answer
+        finally:
+            await self.leave()
 
 
 class Chat:
@@ -367,7 +395,72 @@ async def test_without_anybody_there_the_first_failure_ends_the_chat() -> None:
     chat = Chat(is_interactive=False)
     chat.terminal.enter("/nonsense")
     chat.terminal.enter("never sent")
-    with pytest.raises(UsageError, match=r"^/nonsense is no command; see /help\.$"):
+    with pytest.raises(UsageError, match=r"^/nonsense is not a command; see /help\.$"):
         await chat.terminal.run()
     assert chat.client.sent == []
     assert chat.shown == ""
+
+
+# What is left behind.
+
+
+@asynccontextmanager
+async def leaving_nothing() -> AsyncIterator[None]:
+    """Neither a task that still runs, nor one whose failure nobody looked at."""
+    told: list[dict[str, Any]] = []
+    before = asyncio.all_tasks()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    with leaking_nothing():
+        yield
+    assert asyncio.all_tasks() == before
+    gc.collect()
+    assert told == []
+
+
+@pytest.mark.parametrize("leave", [slowly, slowly_and_badly])
+async def test_the_chat_ends_after_the_stops_that_it_cancels(
+    leave: Callable[[], Awaitable[None]],
+) -> None:
+    async with leaving_nothing():
+        chat = Chat()
+        chat.client.answering_stops.clear()
+        running = asyncio.create_task(chat.terminal.run())
+        chat.terminal.enter("Hello")
+        await chat.client.following.wait()
+        chat.terminal.enter("/stop")
+        await chat.until(lambda: len(chat.client.stopped) == 1)
+        chat.terminal.interrupt()
+        await chat.until_prompt(2)
+        chat.client.leave = leave
+        chat.terminal.enter("/quit")
+        assert await running == 0
+
+
+@pytest.mark.parametrize("leave", [slowly, slowly_and_badly])
+async def test_a_chat_that_is_cancelled_ends_after_what_it_does(
+    leave: Callable[[], Awaitable[None]],
+) -> None:
+    async with leaving_nothing():
+        chat = Chat()
+        chat.client.leave = leave
+        running = asyncio.create_task(chat.terminal.run())
+        chat.terminal.enter("Hello")
+        await chat.client.following.wait()
+        running.cancel()
+        await asyncio.wait({running})
+        assert running.cancelled()
+
+
+async def test_a_stop_that_fails_in_an_unexpected_way_ends_the_chat() -> None:
+    async with leaving_nothing():
+        chat = Chat()
+        chat.client.stop_answer = BrokenPipeError()
+        running = asyncio.create_task(chat.terminal.run())
+        chat.terminal.enter("Hello")
+        await chat.client.following.wait()
+        chat.terminal.enter("/stop")
+        await chat.until(lambda: len(chat.client.stopped) == 1)
+        chat.client.updates.put_nowait(Update("r1", "one", "one", Status.STOPPED))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(BrokenPipeError):
+                await running

@@ -20,8 +20,9 @@ from graphql import (
 
 CHANGING_SUBSCRIPTION = "sendMessage"
 
-MAX_TOKENS = 10_000
-"""The most tokens of a document: parsing takes 4 µs each, and everybody else waits."""
+MAX_TOKENS = 2_000
+"""The most tokens of a document. Validation can take the square of their number, 0.2 s for so many,
+while everybody else waits; introspection has about 500."""
 
 
 class MalformedError(Exception):

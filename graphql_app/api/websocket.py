@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
-from graphql import GraphQLError, OperationType
+from graphql import DocumentNode, GraphQLError, OperationType
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import (
@@ -30,7 +30,12 @@ from graphql_app.api.context import Context
 from graphql_app.api.delivery import encode_json
 from graphql_app.api.failures import present, presented
 from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscribe, frame_from
-from graphql_app.api.requests import MalformedError, decode_json, parse_operation
+from graphql_app.api.requests import (
+    MalformedError,
+    changes_something,
+    decode_json,
+    parse_operation,
+)
 from graphql_app.errors import TooManyOperationsError
 
 logger = logging.getLogger(__name__)
@@ -72,7 +77,15 @@ class SocketAdapter(ASGIWebSocketAdapter):
 
 
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
-    """The life of one socket."""
+    """The life of one socket.
+
+    Operations run side by side, but none begins before the sends that came before it were stored.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._last_send = asyncio.Event()
+        self._last_send.set()
 
     async def handle_message(self, message: Message) -> None:
         try:
@@ -150,6 +163,26 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await operation.send_initial_errors([present(error)])
             return
         streams = definition.operation is OperationType.SUBSCRIPTION
+        earlier_send = self._last_send
+        begun = asyncio.Event()
+        if streams and changes_something(document, definition):
+            self._last_send = begun
+        try:
+            # A stop or a clear must not overtake the send before it on the same socket.
+            await earlier_send.wait()
+            await self._deliver(operation, document, streams=streams, begun=begun)
+        finally:
+            begun.set()
+
+    async def _deliver(
+        self,
+        operation: Operation[Context, None],
+        document: DocumentNode,
+        *,
+        streams: bool,
+        begun: asyncio.Event,
+    ) -> None:
+        """Executes an operation and sends its results; `begun` is set when there is a first one."""
         results = await self.schema.stream(
             operation.query,
             variable_values=operation.variables,
@@ -158,6 +191,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         )
         async with aclosing(results):
             async for result in results:
+                begun.set()
                 assert isinstance(result, ExecutionResult)
                 if result.data is None and (streams or not _has_begun(result)):
                     # A stream that cannot go on ends with an error, never with null data.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 
 from graphql_app import Message
 
@@ -15,7 +16,7 @@ async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
 
     tasks: how many tasks the server runs. words N: so many short words at full speed. blocks N: so
     many long blocks, 100 a second. longest: all that fits into a reply, at once. wait: one word,
-    and nothing more.
+    and nothing more. stubborn: the same, whoever cancels it.
     """
     what, _, count = history[-1].content.partition(" ")
     match what:
@@ -33,3 +34,8 @@ async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
         case "wait":
             yield "waiting"
             await asyncio.Event().wait()
+        case "stubborn":
+            yield "staying"
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(3600)

@@ -296,7 +296,7 @@ async def test_stop_clear_and_history_are_commands(
         await terminal.until("Removed 4 messages.")
         assert await client.messages("commands") == []
         terminal.type("/nonsense")
-        await terminal.until("/nonsense is no command; see /help.")
+        await terminal.until("/nonsense is not a command; see /help.")
         terminal.type("/resume")
         await terminal.until("No reply streams in conversation 'commands'.")
         terminal.type("/quit")
@@ -418,10 +418,11 @@ async def test_the_newest_reply_that_streams_is_resumed_by_last(
     [
         (["--resume", "nobody's"], "", 'There is no reply "nobody\'s".'),
         (["--resume", "last"], "", "No reply streams in conversation 'errors'."),
-        ([], "/nonsense\n", "/nonsense is no command; see /help."),
-        ([], "\0\n", "content must have no NUL and no lone surrogate."),
+        (["--resume"], "", "No reply streams in conversation 'errors'."),
+        ([], "/nonsense\n", "/nonsense is not a command; see /help."),
+        ([], "\0\n", "content must not contain NUL or a lone surrogate."),
     ],
-    ids=["unknown reply", "nothing streams", "unknown command", "refused"],
+    ids=["unknown reply", "none is last", "none streams", "unknown command", "refused"],
 )
 def test_what_cannot_be_done_is_one_line_on_standard_error(
     server: ServerProcess, options: list[str], lines: str, sentence: str
@@ -441,7 +442,7 @@ def test_a_server_that_is_not_there_is_told_after_a_few_attempts() -> None:
         attempt.startswith("No connection (connection refused); reconnecting in ")
         for attempt in attempts
     )
-    assert last == f"graphql-app: There is no connection to {url}: connection refused."
+    assert last == f"graphql-app: Could not connect to {url}: connection refused."
 
 
 async def test_an_interrupted_pipe_says_how_to_come_back(

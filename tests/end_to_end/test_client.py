@@ -282,7 +282,7 @@ async def test_a_connection_that_was_cut_while_idle_is_made_again_before_anythin
     proxy: CuttingProxy,
 ) -> None:
     async with ChatClient(proxy.url, retry=QUICK) as client:
-        transport = client._transport
+        transport = client._connection._transport
         assert transport is not None
         proxy.cut_connections()
         await transport.wait_closed()

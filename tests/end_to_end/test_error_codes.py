@@ -236,6 +236,27 @@ async def test_a_reply_too_many_is_refused_and_stores_nothing_while_joining_one_
     busy_server.check_log()
 
 
+@pytest.mark.parametrize(
+    ("setting", "content", "code", "kept"),
+    [
+        ("COMPLETION_TIMEOUT_SECONDS=0.2", "wait", "COMPLETION_TIMEOUT", "waiting"),
+        ("MAX_REPLY_LENGTH=7", "words 9", "REPLY_TOO_LONG", "w w w w"),
+    ],
+)
+async def test_a_reply_that_is_silent_or_too_long_ends_with_its_code_and_keeps_its_text(
+    setting: str, content: str, code: str, kept: str
+) -> None:
+    name, _, value = setting.partition("=")
+    answers = "tests.end_to_end.answers:complete"
+    limit = {f"GRAPHQL_APP_{name}": value}
+    with serving("--completion", answers, environment=limit) as server:
+        async with open_socket(server.url) as socket:
+            reply = await socket.follow(SEND, draft(content=content))
+            assert (reply.status, reply.content) == ("ERROR", kept)
+            assert reply.error is not None
+            assert reply.error["code"] == code
+
+
 async def test_errors_over_http_have_the_same_codes(server: ServerProcess) -> None:
     async with httpx.AsyncClient(base_url=server.http) as http:
         for query, code in (

@@ -1,6 +1,7 @@
 """Replies over real sockets: exact through cuts, ended for everybody, shown alike everywhere."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -495,3 +496,33 @@ async def test_a_window_of_another_conversation_sees_nothing(
     await window.open(uuid4().hex)
     await three[1].follow(SEND, {"message": draft("x")})
     await window.see_nothing_more()
+
+
+@pytest.mark.parametrize(
+    ("query", "result"),
+    [
+        ('mutation { stopMessage(id: "ID") { status } }', {"stopMessage": {"status": "STOPPED"}}),
+        ('mutation { clearMessages(conversationId: "ID") }', {"clearMessages": 2}),
+        ('{ message(id: "ID") { status } }', {"message": {"status": "DONE"}}),
+    ],
+)
+async def test_nothing_overtakes_the_send_before_it_on_a_socket(
+    server: ServerProcess, query: str, result: dict[str, Any]
+) -> None:
+    async with open_socket(server.url) as socket:
+        for _ in range(20):
+            id = uuid4().hex
+            message = {"id": id, "content": "word " * 1_000, "conversationId": id}
+            send = {"query": SEND, "variables": {"message": message}}
+            for frame in (
+                {"id": "send", "type": "subscribe", "payload": send},
+                {"id": "next", "type": "subscribe", "payload": {"query": query.replace("ID", id)}},
+            ):
+                socket.connection.protocol.send_text(json.dumps(frame).encode())
+            socket.connection.transport.write(b"".join(socket.connection.protocol.data_to_send()))
+            while (frame := await socket.receive())["id"] != "next":
+                pass
+            assert frame["payload"] == {"data": result}
+            await socket.complete("send")
+            while (await socket.receive()) != {"id": "next", "type": "complete"}:
+                pass

@@ -1,0 +1,68 @@
+"""What the signals do to a real server: sockets are told, and the process ends."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.processes import ServerProcess, serving
+from tests.wire import SEND, eventually, how_closed, open_socket
+
+HERE = Path(__file__).parent
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+ENDS_WITHIN_SECONDS = 20.0
+
+
+def answering() -> tuple[str, ...]:
+    return ("--completion", "tests.end_to_end.answers:complete")
+
+
+async def ends(server: ServerProcess) -> int:
+    return await asyncio.to_thread(server.process.wait, ENDS_WITHIN_SECONDS)
+
+
+@SIGNALS
+async def test_sockets_are_closed_with_1012_and_the_process_ends(number: signal.Signals) -> None:
+    with serving(*answering()) as server:
+        async with open_socket(server.url) as socket:
+            message = {"id": "m1", "content": "wait"}
+            reply = await socket.follow(SEND, {"message": message}, most_chunks=2)
+            assert reply.content == "waiting"
+            server.process.send_signal(number)
+            assert (await how_closed(socket.connection))[0] == 1012
+            await ends(server)
+
+
+async def test_an_open_event_stream_does_not_keep_the_process() -> None:
+    with serving(*answering()) as server:
+        query = 'subscription { sendMessage(message: {id: "m1", content: "wait"}) { text } }'
+        async with (
+            httpx.AsyncClient(base_url=server.http, timeout=30) as http,
+            http.stream(
+                "POST",
+                "/graphql",
+                json={"query": query},
+                headers={"Accept": "text/event-stream"},
+            ) as response,
+        ):
+            lines = response.aiter_lines()
+            while "waiting" not in await anext(lines):
+                pass
+            server.process.send_signal(signal.SIGTERM)
+            await ends(server)
+
+
+@SIGNALS
+async def test_a_completion_that_ignores_its_cancellation_does_not_keep_the_process(
+    number: signal.Signals,
+) -> None:
+    with serving(*answering()) as server:
+        async with open_socket(server.url) as socket:
+            message = {"id": "m1", "content": "stubborn"}
+            await socket.follow(SEND, {"message": message}, most_chunks=2)
+            server.process.send_signal(number)
+            await how_closed(socket.connection)
+            await ends(server)
+        await eventually(lambda: "ending in spite of completions" in server.log)
