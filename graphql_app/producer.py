@@ -173,10 +173,11 @@ class Producer:
                         self._reading_since = loop.time()
                     # A completion may yield without ever awaiting: let all others run.
                     await asyncio.sleep(0)
-                self._outbox.append(scalar_text(self._half_pair))
         except (SystemExit, KeyboardInterrupt) as error:
             # Raised in a task, these would end the server.
             raise RuntimeError("the completion tried to end the process") from error
+        finally:
+            self._outbox.append(scalar_text(self._half_pair))
 
     async def _put(self, text: str) -> None:
         """Fills the outbox; the two halves of a pair that were yielded apart are joined."""

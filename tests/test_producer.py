@@ -677,6 +677,11 @@ async def test_the_halves_of_a_pair_that_come_apart_are_joined(
     assert (await produced(store, saying(*pieces))).content == text
 
 
+async def test_half_a_pair_before_a_failure_is_kept_as_a_replacement(store: FaultyStore) -> None:
+    failing = raising(CompletionError("COMPLETION_FAILED", "Sorry."), "a\ud83d")
+    assert (await produced(store, failing)).content == "a\ufffd"
+
+
 @pytest.mark.parametrize(
     ("message", "sentence"),
     [

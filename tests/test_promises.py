@@ -60,6 +60,7 @@ class Sent:
     expected_history: list[str]
     reply_id: str = ""
     said: str = ""
+    half_pair: str = ""
     status: Status = Status.STREAMING
     final: Message | None = None
     cleared: bool = False
@@ -205,7 +206,9 @@ class Promises(RuleBasedStateMachine):
     def _say(self, sent: Sent, pieces: list[str]) -> None:
         sent.completion.say(*pieces)
         if sent.status is Status.STREAMING and not sent.cleared:
-            sent.said += "".join(map(scalar_text, pieces))
+            text = sent.half_pair + "".join(pieces)
+            cut = len(text) - ("\ud800" <= text[-1:] <= "\udbff")
+            sent.said, sent.half_pair = sent.said + scalar_text(text[:cut]), text[cut:]
         self.run(settled())
 
     @rule(pick=picks, last=texts, status=st.sampled_from([Status.DONE, Status.ERROR]))
@@ -216,6 +219,8 @@ class Promises(RuleBasedStateMachine):
             sent.completion.end()
         else:
             sent.completion.fail(CompletionError("COMPLETION_FAILED", "The model sleeps."))
+        if sent.status is Status.STREAMING and not sent.cleared:
+            sent.said += scalar_text(sent.half_pair)
         sent.end_as(status)
         self.run(settled())
 
