@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from graphql import (
     DocumentNode,
@@ -77,9 +77,10 @@ def request_from(value: object) -> GraphQLRequest:
     return GraphQLRequest(query, value.get("variables"), operation_name, value.get("extensions"))
 
 
-def parse_operation(
-    query: str, operation_name: str | None
-) -> tuple[DocumentNode, OperationDefinitionNode]:
+ParsedOperation: TypeAlias = tuple[DocumentNode, OperationDefinitionNode]
+
+
+def parse_operation(query: str, operation_name: str | None) -> ParsedOperation:
     """The parsed document, and the one of its operations that is meant.
 
     Raises:

@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
-from graphql import DocumentNode, GraphQLError, OperationType
+from graphql import GraphQLError, OperationType
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import (
@@ -32,6 +32,7 @@ from graphql_app.api.failures import present, presented
 from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscribe, frame_from
 from graphql_app.api.requests import (
     MalformedError,
+    ParsedOperation,
     changes_something,
     decode_json,
     parse_operation,
@@ -76,16 +77,38 @@ class SocketAdapter(ASGIWebSocketAdapter):
             await self.ws.close(code, fitting)
 
 
+class SocketOperation(Operation[Context, None]):
+    """One operation of a socket, parsed.
+
+    `begun` is done when there is a first result, which for a send is when the message is stored.
+    """
+
+    __slots__ = ("begun", "document", "is_send", "streams")
+
+    def __init__(self, handler: "SocketHandler", frame: Subscribe, parsed: ParsedOperation) -> None:
+        request = frame.request
+        super().__init__(
+            handler, frame.id, request.query, request.variables, request.operation_name
+        )
+        self.document, definition = parsed
+        self.streams = definition.operation is OperationType.SUBSCRIPTION
+        self.is_send = self.streams and changes_something(self.document, definition)
+        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def begin(self) -> None:
+        if not self.begun.done():
+            self.begun.set_result(None)
+
+
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """The life of one socket.
 
-    Operations run side by side, but none begins before the sends that came before it were stored.
+    Operations run side by side, but none begins before the sends that came before it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._last_send = asyncio.Event()
-        self._last_send.set()
+        self._last_send: SocketOperation | None = None
 
     async def handle_message(self, message: Message) -> None:
         try:
@@ -136,64 +159,61 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             error = presented(TooManyOperationsError(limit))
             await self.send_message({"id": frame.id, "type": "error", "payload": [error.formatted]})
             return
-        request = frame.request
-        operation = Operation(
-            self, frame.id, request.query, request.variables, request.operation_name
-        )
-        self.operations[frame.id] = operation
-        operation.task = asyncio.create_task(self.run_operation(operation))
-        operation.task.add_done_callback(self._task_done)
-
-    async def run_operation(self, operation: Operation[Context, None]) -> None:
         try:
-            await self._run(operation)
+            parsed = parse_operation(frame.request.query, frame.request.operation_name)
+        except GraphQLError as error:
+            payload = [present(error).formatted]
+            await self.send_message({"id": frame.id, "type": "error", "payload": payload})
+            return
+        operation = SocketOperation(self, frame, parsed)
+        self.operations[frame.id] = operation
+        operation.task = asyncio.create_task(self._run(operation, self._last_send))
+        operation.task.add_done_callback(self._task_done)
+        if operation.is_send:
+            self._last_send = operation
+
+    async def cleanup_operation(self, operation_id: str) -> None:
+        operation = self.operations.pop(operation_id, None)
+        if operation is None:
+            return
+        assert isinstance(operation, SocketOperation)
+        assert operation.task is not None
+        operation.completed = True  # Nothing more goes out under an id that may be used again.
+        if operation.is_send:
+            # What was sent is stored and answered, even if the client leaves at once.
+            task = operation.task
+            operation.begun.add_done_callback(lambda _: task.cancel())
+        else:
+            operation.task.cancel()
+
+    async def _run(self, operation: SocketOperation, earlier: SocketOperation | None) -> None:
+        try:
+            if earlier is not None:
+                # A stop or a clear must not overtake the send before it.
+                await asyncio.wait({earlier.begun})
+            await self._deliver(operation)
         except WebSocketDisconnected:
             pass  # The socket's own loop ends, too, and cleans up.
         except Exception as error:
             unexpected = present(GraphQLError(str(error), original_error=error))
-            # If the client has ended the operation meanwhile, its id may be another's by now.
-            if self.operations.get(operation.id) is operation:
-                with suppress(WebSocketDisconnected):
-                    await operation.send_initial_errors([unexpected])
-
-    async def _run(self, operation: Operation[Context, None]) -> None:
-        try:
-            document, definition = parse_operation(operation.query, operation.operation_name)
-        except GraphQLError as error:
-            await operation.send_initial_errors([present(error)])
-            return
-        streams = definition.operation is OperationType.SUBSCRIPTION
-        earlier_send = self._last_send
-        begun = asyncio.Event()
-        if streams and changes_something(document, definition):
-            self._last_send = begun
-        try:
-            # A stop or a clear must not overtake the send before it on the same socket.
-            await earlier_send.wait()
-            await self._deliver(operation, document, streams=streams, begun=begun)
+            with suppress(WebSocketDisconnected):
+                await operation.send_initial_errors([unexpected])
         finally:
-            begun.set()
+            operation.begin()
 
-    async def _deliver(
-        self,
-        operation: Operation[Context, None],
-        document: DocumentNode,
-        *,
-        streams: bool,
-        begun: asyncio.Event,
-    ) -> None:
-        """Executes an operation and sends its results; `begun` is set when there is a first one."""
+    async def _deliver(self, operation: SocketOperation) -> None:
+        """Executes an operation and sends its results."""
         results = await self.schema.stream(
             operation.query,
             variable_values=operation.variables,
-            context_value=replace(self.context, document=document),
+            context_value=replace(self.context, document=operation.document),
             operation_name=operation.operation_name,
         )
         async with aclosing(results):
             async for result in results:
-                begun.set()
+                operation.begin()
                 assert isinstance(result, ExecutionResult)
-                if result.data is None and (streams or not _has_begun(result)):
+                if result.data is None and (operation.streams or not _has_begun(result)):
                     # A stream that cannot go on ends with an error, never with null data.
                     await operation.send_initial_errors(result.errors or [])
                     return

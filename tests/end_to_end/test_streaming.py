@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.processes import ServerProcess, serving
-from tests.wire import MESSAGE, RESUME, SEND, Refused, Reply, Socket, open_socket
+from tests.wire import MESSAGE, PATIENCE_SECONDS, RESUME, SEND, Refused, Reply, Socket, open_socket
 
 ROOT = Path(__file__).parents[2]
 
@@ -526,3 +526,30 @@ async def test_nothing_overtakes_the_send_before_it_on_a_socket(
             await socket.complete("send")
             while (await socket.receive()) != {"id": "next", "type": "complete"}:
                 pass
+
+
+async def test_what_is_sent_by_a_client_that_leaves_at_once_is_stored_and_answered(
+    server: ServerProcess,
+) -> None:
+    ids = [uuid4().hex for _ in range(40)]
+    for number, id in enumerate(ids):
+        async with open_socket(server.url) as socket:
+            message = {"id": id, "content": "one two", "conversationId": id}
+            payload = {"query": SEND, "variables": {"message": message}}
+            protocol = socket.connection.protocol
+            subscribe = {"id": "1", "type": "subscribe", "payload": payload}
+            protocol.send_text(json.dumps(subscribe).encode())
+            if number % 2:
+                protocol.send_text(b'{"id": "1", "type": "complete"}')
+            else:
+                protocol.send_close(1000)
+            socket.connection.transport.write(b"".join(protocol.data_to_send()))
+            if number % 2:
+                # The id is free at once, and nothing of the old operation comes under it.
+                assert await socket.execute("{ __typename }") == {"data": {"__typename": "Query"}}
+    async with open_socket(server.url) as socket, asyncio.timeout(PATIENCE_SECONDS):
+        for id in ids:
+            contents: list[str] = []
+            while contents != ["one two", "one two"]:
+                found = await socket.execute(MESSAGES, {"id": id})
+                contents = [message["content"] for message in found["data"]["messages"]]
