@@ -4,7 +4,9 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 from copy import deepcopy
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -37,6 +39,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self._settings = settings
+        self._exit_status = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -51,13 +54,25 @@ class Server(uvicorn.Server):
             settings.completion,
         )
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._exit_status = 128 + sig
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        if has_abandoned_completions():
-            # The event loop would wait for them for ever.
-            logger.warning("ending in spite of completions that ignored their cancellation")
+        # By now all is closed. The interpreter would still wait for completions that ignored their
+        # cancellation, or that sit in a thread, and after a second Ctrl-C for whatever is left.
+        if self.force_exit or has_abandoned_completions() or _has_busy_threads():
+            logger.warning("ending at once, in spite of completions that still run")
             logging.shutdown()
-            os._exit(0)
+            os._exit(self._exit_status)
+
+
+def _has_busy_threads() -> bool:
+    return any(
+        thread is not threading.main_thread() and not thread.daemon
+        for thread in threading.enumerate()
+    )
 
 
 def serve(app: Starlette, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What a resolver knows beside its arguments."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,13 +17,15 @@ ANONYMOUS = ""
 class Context:
     """What is known of one operation, and of who runs it.
 
-    The transport has to know an operation's kind before it runs, so it parses the document.
+    The transport has to know an operation's kind before it runs, so it parses the document. `sent`
+    tells it that a message was stored.
     """
 
     chat: ChatService
     owner: str = ANONYMOUS
     document: DocumentNode | None = None
     document_is_valid: bool = False
+    sent: Callable[[], None] = lambda: None
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -35,9 +35,11 @@ class Subscription:
         self, info: Info, message: MessageInput
     ) -> AsyncGenerator[domain.Chunk, None]:
         context = info.context
-        return await context.chat.send(
+        chunks = await context.chat.send(
             context.owner, message.id, message.conversation_id, message.content
         )
+        context.sent()
+        return chunks
 
     @strawberry.subscription(
         graphql_type=AsyncGenerator[StreamChunk, None],

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphql import GraphQLError, OperationType
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import (
     NonJsonMessageReceived,
@@ -49,20 +49,34 @@ CLOSED = (WebSocketDisconnect, RuntimeError)
 
 
 class SocketAdapter(ASGIWebSocketAdapter):
-    """Strawberry's adapter; a closed socket ends the reading, or raises WebSocketDisconnected."""
+    """Strawberry's adapter; a closed socket ends the reading, or raises WebSocketDisconnected.
+
+    Everything that came before a disconnect is read, even if nothing can be sent any more.
+    """
+
+    def __init__(self, view: Any, request: WebSocket, response: WebSocket) -> None:
+        super().__init__(view, request, response)
+        self._is_closed = False
 
     async def iter_json(
         self, *, ignore_parsing_errors: bool = False
     ) -> AsyncGenerator[object, None]:
-        with suppress(WebSocketDisconnect):
-            while self.ws.application_state is not WebSocketState.DISCONNECTED:
-                try:
-                    value = decode_json(await self.ws.receive_text())
-                except KeyError as error:
-                    raise NonTextMessageReceived from error
-                except MalformedError as error:
-                    raise NonJsonMessageReceived from error
-                yield value
+        while not self._is_closed:
+            message = await self.ws.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if (text := message.get("text")) is None:
+                raise NonTextMessageReceived
+            try:
+                value = decode_json(text)
+            except MalformedError as error:
+                raise NonJsonMessageReceived from error
+            del message, text
+            yield value
+            # Strawberry's loop keeps it until the next message comes, and it may be large.
+            if isinstance(value, dict):
+                value.clear()
+            del value
 
     async def send_json(self, message: Mapping[str, object]) -> None:
         text = encode_json(message)
@@ -72,16 +86,14 @@ class SocketAdapter(ASGIWebSocketAdapter):
             raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
+        self._is_closed = True
         fitting = reason.encode(errors="replace")[:CLOSE_REASON_BYTES].decode(errors="ignore")
         with suppress(*CLOSED):
             await self.ws.close(code, fitting)
 
 
 class SocketOperation(Operation[Context, None]):
-    """One operation of a socket, parsed.
-
-    `begun` is done when there is a first result, which for a send is when the message is stored.
-    """
+    """One operation of a socket, parsed. `begun` is done when a send is stored, or refused."""
 
     __slots__ = ("begun", "document", "is_send", "streams")
 
@@ -108,7 +120,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._last_send: SocketOperation | None = None
+        # Only the mark of the operation, which holds nothing of what was sent.
+        self._last_send: asyncio.Future[None] | None = None
 
     async def handle_message(self, message: Message) -> None:
         try:
@@ -116,17 +129,19 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         except MalformedError as error:
             await self.handle_invalid_message(str(error))
             return
-        match frame:
-            case ConnectionInit(payload):
-                await self._initialise(payload)
-            case Ping(payload):
-                await self._answer_ping(payload)
-            case Pong():
-                pass
-            case Subscribe():
-                await self._subscribe(frame)
-            case Complete(id):
-                await self.cleanup_operation(id)
+        # A client that cannot be answered any more may have sent something behind this frame.
+        with suppress(WebSocketDisconnected):
+            match frame:
+                case ConnectionInit(payload):
+                    await self._initialise(payload)
+                case Ping(payload):
+                    await self._answer_ping(payload)
+                case Pong():
+                    pass
+                case Subscribe():
+                    await self._subscribe(frame)
+                case Complete(id):
+                    await self.cleanup_operation(id)
 
     async def _answer_ping(self, payload: dict[str, Any] | None) -> None:
         pong: PongMessage = {"type": "pong"}
@@ -170,7 +185,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         operation.task = asyncio.create_task(self._run(operation, self._last_send))
         operation.task.add_done_callback(self._task_done)
         if operation.is_send:
-            self._last_send = operation
+            self._last_send = operation.begun
 
     async def cleanup_operation(self, operation_id: str) -> None:
         operation = self.operations.pop(operation_id, None)
@@ -186,11 +201,13 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         else:
             operation.task.cancel()
 
-    async def _run(self, operation: SocketOperation, earlier: SocketOperation | None) -> None:
+    async def _run(
+        self, operation: SocketOperation, earlier_send: "asyncio.Future[None] | None"
+    ) -> None:
         try:
-            if earlier is not None:
+            if earlier_send is not None:
                 # A stop or a clear must not overtake the send before it.
-                await asyncio.wait({earlier.begun})
+                await asyncio.wait({earlier_send})
             await self._deliver(operation)
         except WebSocketDisconnected:
             pass  # The socket's own loop ends, too, and cleans up.
@@ -206,12 +223,11 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         results = await self.schema.stream(
             operation.query,
             variable_values=operation.variables,
-            context_value=replace(self.context, document=operation.document),
+            context_value=replace(self.context, document=operation.document, sent=operation.begin),
             operation_name=operation.operation_name,
         )
         async with aclosing(results):
             async for result in results:
-                operation.begin()
                 assert isinstance(result, ExecutionResult)
                 if result.data is None and (operation.streams or not _has_begun(result)):
                     # A stream that cannot go on ends with an error, never with null data.

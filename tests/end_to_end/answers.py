@@ -1,6 +1,7 @@
 """A completion that a test in another process tells what to do, by the message that it sends."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
@@ -16,7 +17,8 @@ async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
 
     tasks: how many tasks the server runs. words N: so many short words at full speed. blocks N: so
     many long blocks, 100 a second. longest: all that fits into a reply, at once. wait: one word,
-    and nothing more. stubborn: the same, whoever cancels it.
+    and nothing more. stubborn: the same, whoever cancels it. thread: the
+    same, in a thread that cannot be cancelled.
     """
     what, _, count = history[-1].content.partition(" ")
     match what:
@@ -39,3 +41,6 @@ async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
             while True:
                 with suppress(asyncio.CancelledError):
                     await asyncio.sleep(3600)
+        case "thread":
+            yield "sleeping"
+            await asyncio.to_thread(time.sleep, 60)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ import pytest
 
 from tests.processes import ServerProcess, serving
 from tests.wire import PATIENCE_SECONDS, RESUME, SEND, Refused, Reply, Socket, open_socket
+
+ROOT = Path(__file__).parents[2]
 
 A_LINE_BREAK = "a\nb"
 LONG_ID = "\U0001f600" * 129
@@ -249,7 +252,7 @@ async def test_a_reply_that_is_silent_or_too_long_ends_with_its_code_and_keeps_i
     name, _, value = setting.partition("=")
     answers = "tests.end_to_end.answers:complete"
     limit = {f"GRAPHQL_APP_{name}": value}
-    with serving("--completion", answers, environment=limit) as server:
+    with serving("--completion", answers, environment=limit, directory=ROOT) as server:
         async with open_socket(server.url) as socket:
             reply = await socket.follow(SEND, draft(content=content))
             assert (reply.status, reply.content) == ("ERROR", kept)

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from tests.end_to_end.answers import BLOCK, LONGEST
 from tests.processes import ServerProcess, serving
-from tests.wire import RESUME, SEND, Socket, eventually, open_socket
+from tests.wire import RESUME, SEND, Refused, Socket, eventually, open_socket
 
 MEBIBYTE = 2**20
 ROOT = Path(__file__).parents[2]
@@ -138,6 +138,19 @@ async def test_followers_that_never_read_cost_little_and_do_not_slow_the_produce
         # The system's own buffers hold the first few megabytes for each socket.
         unread = len(reply.content) * followers
         assert server.memory_bytes() - before < unread / 3
+
+
+async def test_a_socket_does_not_keep_what_was_sent_on_it(server: ServerProcess) -> None:
+    size, count = 1_900_000, 30
+    async with AsyncExitStack() as stack:
+        idle = [await stack.enter_async_context(open_socket(server.url)) for _ in range(count)]
+        before = server.memory_bytes()
+        for socket in idle:
+            with pytest.raises(Refused, match="content"):
+                await socket.follow(SEND, draft("x" * size))
+            # The WebSocket library keeps the last frame until the next one comes.
+            await (await socket.connection.ping())
+        assert server.memory_bytes() - before < size * count / 3
 
 
 async def test_nobody_waits_for_a_follower_that_catches_up(server: ServerProcess) -> None:

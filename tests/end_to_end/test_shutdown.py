@@ -10,7 +10,7 @@ import pytest
 from tests.processes import ServerProcess, serving
 from tests.wire import SEND, eventually, how_closed, open_socket
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 ENDS_WITHIN_SECONDS = 20.0
 
@@ -25,7 +25,7 @@ async def ends(server: ServerProcess) -> int:
 
 @SIGNALS
 async def test_sockets_are_closed_with_1012_and_the_process_ends(number: signal.Signals) -> None:
-    with serving(*answering()) as server:
+    with serving(*answering(), directory=ROOT) as server:
         async with open_socket(server.url) as socket:
             message = {"id": "m1", "content": "wait"}
             reply = await socket.follow(SEND, {"message": message}, most_chunks=2)
@@ -36,7 +36,7 @@ async def test_sockets_are_closed_with_1012_and_the_process_ends(number: signal.
 
 
 async def test_an_open_event_stream_does_not_keep_the_process() -> None:
-    with serving(*answering()) as server:
+    with serving(*answering(), directory=ROOT) as server:
         query = 'subscription { sendMessage(message: {id: "m1", content: "wait"}) { text } }'
         async with (
             httpx.AsyncClient(base_url=server.http, timeout=30) as http,
@@ -55,14 +55,26 @@ async def test_an_open_event_stream_does_not_keep_the_process() -> None:
 
 
 @SIGNALS
-async def test_a_completion_that_ignores_its_cancellation_does_not_keep_the_process(
-    number: signal.Signals,
+@pytest.mark.parametrize("completion", ["stubborn", "thread"])
+async def test_a_completion_that_cannot_be_cancelled_does_not_keep_the_process(
+    number: signal.Signals, completion: str
 ) -> None:
-    with serving(*answering()) as server:
+    with serving(*answering(), directory=ROOT) as server:
         async with open_socket(server.url) as socket:
-            message = {"id": "m1", "content": "stubborn"}
+            message = {"id": "m1", "content": completion}
             await socket.follow(SEND, {"message": message}, most_chunks=2)
             server.process.send_signal(number)
             await how_closed(socket.connection)
+            assert await ends(server) == 128 + number
+        await eventually(lambda: "in spite of completions" in server.log)
+
+
+async def test_a_second_ctrl_c_ends_the_process_at_once() -> None:
+    with serving(*answering(), directory=ROOT, traceback_is_expected=True) as server:
+        async with open_socket(server.url) as socket:
+            message = {"id": "m1", "content": "stubborn"}
+            await socket.follow(SEND, {"message": message}, most_chunks=2)
+            server.process.send_signal(signal.SIGINT)
+            await how_closed(socket.connection)
+            server.process.send_signal(signal.SIGINT)
             await ends(server)
-        await eventually(lambda: "ending in spite of completions" in server.log)
