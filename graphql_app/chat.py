@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ADD_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
-"""Pauses after each try to add a message, before the client is asked to try again."""
+"""Pauses between the tries to add a message, before the client is asked to try again."""
 
 SHUTDOWN_SECONDS = 5.0
 """How long replies may take to be ended as SERVER_SHUTDOWN."""
@@ -146,6 +146,7 @@ class ChatService:
 
         Raises:
             MessageNotFoundError: there is no such message.
+            MessageClearedError: it was cleared at this very moment.
         """
         self._limits.check_id("id", id)
         reply = await self._store.newest_reply(Ref(owner, id))
@@ -261,14 +262,15 @@ class ChatService:
 
     async def _add(self, draft: Draft) -> tuple[Added, Lease]:
         """Adds a draft, again if the answer was lost, and under the lease that then is ours."""
-        for pause in ADD_AGAIN_SECONDS:
+        for pause in (*ADD_AGAIN_SECONDS, None):
             lease = self._keeper.lease
             try:
                 return await self._store.add(draft, lease), lease
             except StoreUnavailableError:
-                await asyncio.sleep(pause)
+                pass
             except FencedError:
                 self._keeper.renew_now()
+            if pause is not None:
                 await asyncio.sleep(pause)
         raise StoreUnavailableError
 

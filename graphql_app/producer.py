@@ -59,11 +59,6 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _abandoned: set["asyncio.Task[None]"] = set()
 
 
-def has_abandoned_completions() -> bool:
-    """Whether completions still run that ignored their cancellation; nothing can end them."""
-    return bool(_abandoned)
-
-
 class Ending(NamedTuple):
     """How a reply ends, and the text that is still to be written."""
 

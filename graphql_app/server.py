@@ -12,13 +12,15 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.config import LOGGING_CONFIG
 
-from graphql_app.producer import has_abandoned_completions
 from graphql_app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 GRACEFUL_SECONDS = 3
 """How long an HTTP response that streams may hold up the shutdown."""
+
+LINGER_SECONDS = 1.0
+"""How long the process may take to end after everything is closed."""
 
 
 class ExpectedFaults(logging.Filter):
@@ -60,19 +62,16 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        # By now all is closed. The interpreter would still wait for completions that ignored their
-        # cancellation, or that sit in a thread, and after a second Ctrl-C for whatever is left.
-        if self.force_exit or has_abandoned_completions() or _has_busy_threads():
-            logger.warning("ending at once, in spite of completions that still run")
-            logging.shutdown()
-            os._exit(self._exit_status)
+        # All is closed. What may still hold the interpreter up are completions that ignored their
+        # cancellation, or that sit in a thread.
+        watchdog = threading.Timer(LINGER_SECONDS, self._end)
+        watchdog.daemon = True
+        watchdog.start()
 
-
-def _has_busy_threads() -> bool:
-    return any(
-        thread is not threading.main_thread() and not thread.daemon
-        for thread in threading.enumerate()
-    )
+    def _end(self) -> None:
+        logger.warning("ending in spite of completions that still run")
+        logging.shutdown()
+        os._exit(self._exit_status)
 
 
 def serve(app: Starlette, settings: Settings) -> None:

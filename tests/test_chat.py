@@ -419,7 +419,7 @@ async def test_a_long_outage_while_sending_is_said_and_nothing_is_stored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     quickly_again(monkeypatch)
-    store.failing_on("add", times=len(chat_module.ADD_AGAIN_SECONDS))
+    store.failing_on("add", times=1 + len(chat_module.ADD_AGAIN_SECONDS))
     with pytest.raises(StoreUnavailableError):
         await send(chat)
     assert await chat.messages("ann", "c1") == ()
@@ -434,7 +434,7 @@ async def test_a_send_whose_every_answer_was_lost_ends_as_lost_and_costs_nothing
 ) -> None:
     quickly_again(monkeypatch)
     async with running_chat(store, completion, lease_seconds=QUICK) as chat:
-        store.losing_answers_of("add", times=len(chat_module.ADD_AGAIN_SECONDS))
+        store.losing_answers_of("add", times=1 + len(chat_module.ADD_AGAIN_SECONDS))
         with pytest.raises(StoreUnavailableError):
             await send(chat)
         joined = await send(chat)
