@@ -17,17 +17,22 @@ from graphql_app.chat import ChatService
 from graphql_app.completions import open_completion
 from graphql_app.errors import StoreUnavailableError
 from graphql_app.settings import Settings
+from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.stores import open_store
 
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlette:
     """The ASGI application that the settings describe; it runs inside its lifespan.
+
+    Args:
+        shutdown: whoever serves the application says there that its end has begun.
 
     Raises:
         ConfigurationError: the store or the completion cannot be what the settings say.
     """
+    shutdown = shutdown or Shutdown()
     store = open_store(settings.store)
     chat = ChatService(
         store,
@@ -44,7 +49,9 @@ def create_app(settings: Settings) -> Starlette:
         max_sockets=settings.max_sockets,
         max_operations_per_socket=settings.max_operations_per_socket,
         init_timeout_seconds=settings.connection_init_seconds,
+        shutdown=shutdown,
     )
+    shutdown.at(Phase.HURRIED, chat.hurry)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -62,6 +69,8 @@ def create_app(settings: Settings) -> Starlette:
         return PlainTextResponse("ok")
 
     async def ready(_: Request) -> Response:
+        if shutdown.phase > Phase.SERVING:
+            return PlainTextResponse("The server is shutting down.", HTTPStatus.SERVICE_UNAVAILABLE)
         try:
             await store.ping()
         except StoreUnavailableError as error:

@@ -8,6 +8,7 @@ A producer and its followers never meet except in the store:
 """
 
 import asyncio
+import itertools
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -43,8 +44,12 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+ADD_SECONDS = 3.0
+"""How long after the first failure a message is still tried to be added, before the client is asked
+to try again; each single try may take as long."""
+
 ADD_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
-"""Pauses between the tries to add a message, before the client is asked to try again."""
+"""Pauses between the tries; the last one repeats."""
 
 SHUTDOWN_SECONDS = 5.0
 """How long replies may take to be ended as SERVER_SHUTDOWN."""
@@ -54,7 +59,8 @@ class ChatService:
     """Everything that the API offers, for one process.
 
     Use it as `async with`, around an open store. At the end, replies that still stream go on for
-    up to `drain_seconds`, if anybody else can read the store, and then end as SERVER_SHUTDOWN.
+    up to `drain_seconds`, if anybody else can read the store, or until `hurry` is called, and then
+    end as SERVER_SHUTDOWN.
 
     All methods check their arguments and raise `BadUserInputError` for those outside the limits,
     and `StoreUnavailableError` when the store cannot be reached. Cancelling any of them is safe: a
@@ -78,6 +84,7 @@ class ChatService:
         self._running: dict[Ref, Producer | None] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = Wakeup()
+        self._hurried = False
         self._shutting_down = False
         self._keeper = LeaseKeeper(store, lease_seconds, running=self._running)
 
@@ -262,16 +269,21 @@ class ChatService:
 
     async def _add(self, draft: Draft) -> tuple[Added, Lease]:
         """Adds a draft, again if the answer was lost, and under the lease that then is ours."""
-        for pause in (*ADD_AGAIN_SECONDS, None):
+        loop = asyncio.get_running_loop()
+        deadline = None
+        for pause in itertools.chain(ADD_AGAIN_SECONDS, itertools.repeat(ADD_AGAIN_SECONDS[-1])):
             lease = self._keeper.lease
             try:
-                return await self._store.add(draft, lease), lease
-            except StoreUnavailableError:
+                async with asyncio.timeout_at(deadline):
+                    return await self._store.add(draft, lease), lease
+            except (StoreUnavailableError, TimeoutError):
                 pass
             except FencedError:
                 self._keeper.renew_now()
-            if pause is not None:
-                await asyncio.sleep(pause)
+            deadline = deadline or loop.time() + ADD_SECONDS
+            if loop.time() + pause >= deadline:
+                break
+            await asyncio.sleep(pause)
         raise StoreUnavailableError
 
     async def _produce(self, reply: Ref, producer: Producer) -> None:
@@ -304,22 +316,35 @@ class ChatService:
 
     # Shutting down.
 
+    def hurry(self) -> None:
+        """Lets replies go on no longer than it takes to end them, when the service is left."""
+        self._hurried = True
+        self._idle.set()
+
     async def _drain(self) -> None:
-        if self._running and self._store.shared:
+        if self._running and self._store.shared and not self._hurried:
             # Only a store that others use too has readers left for what is still to come.
-            await self._until_idle(self._drain_seconds)
+            logger.info(
+                "replies that go on for up to %g s: %d", self._drain_seconds, len(self._running)
+            )
+            await self._until_idle(self._drain_seconds, or_hurried=True)
         self._shutting_down = True
         for producer in list(self._running.values()):
             if producer is not None:
                 producer.shut_down()
         await self._until_idle(SHUTDOWN_SECONDS)
+        if self._running:
+            # Others find out by the lease.
+            logger.warning("replies whose end could not be stored: %d", len(self._running))
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SHUTDOWN_SECONDS)
 
-    async def _until_idle(self, seconds: float) -> None:
+    async def _until_idle(self, seconds: float, *, or_hurried: bool = False) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while self._running and (left := deadline - loop.time()) > 0:
+            if or_hurried and self._hurried:
+                return
             await self._idle.wait(left)

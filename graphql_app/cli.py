@@ -1,11 +1,18 @@
-"""The command line: graphql-app serve, chat, schema.
+"""The command line: graphql-app serve, migrate, chat, schema.
 
 What a command needs is imported when it runs, so that `--help` answers at once.
 """
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from graphql_app.settings import Settings
+
+STORE = "Where messages are kept: memory://, sqlite:///chat.db, postgresql://… or redis://…"
 
 app = typer.Typer(
     name="graphql-app",
@@ -25,10 +32,11 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="The port to listen on.", show_default="3000")
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Where messages are kept: memory://.", show_default="memory://"),
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that serve; more need a shared store.", show_default="1"),
     ] = None,
+    store: Annotated[str | None, typer.Option(help=STORE, show_default="memory://")] = None,
     completion: Annotated[
         str | None,
         typer.Option(
@@ -48,27 +56,43 @@ def serve(
     ] = None,
 ) -> None:
     """Serves the chat. Each option is also a variable: GRAPHQL_APP_PORT and so on."""
-    from graphql_app.errors import ConfigurationError
-    from graphql_app.settings import read_settings
+    given = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "store": store,
+        "completion": completion,
+        "word_delay": word_delay,
+        "drain_seconds": drain_seconds,
+    }
+    with _settings(given) as settings:
+        if settings.workers > 1:
+            from graphql_app.workers import serve_with_workers
 
-    try:
-        settings = read_settings(
-            {
-                "host": host,
-                "port": port,
-                "store": store,
-                "completion": completion,
-                "word_delay": word_delay,
-                "drain_seconds": drain_seconds,
-            }
+            serve_with_workers(settings)
+        else:
+            from graphql_app.server import serve as serve_alone
+
+            serve_alone(settings)
+
+
+@app.command()
+def migrate(
+    store: Annotated[str | None, typer.Option(help=STORE, show_default="memory://")] = None,
+) -> None:
+    """Brings a store's database to the newest version, as `serve` does when it starts."""
+    import asyncio
+
+    from graphql_app.stores import open_store
+    from graphql_app.stores.urls import without_password
+
+    with _settings({"store": store}) as settings:
+        bring_up_to_date = getattr(open_store(settings.store), "migrate", None)
+        typer.echo(
+            f"{without_password(settings.store)} has nothing to migrate."
+            if bring_up_to_date is None
+            else asyncio.run(bring_up_to_date())
         )
-        from graphql_app.app import create_app
-        from graphql_app.server import serve as serve_app
-
-        serve_app(create_app(settings), settings)
-    except ConfigurationError as error:
-        typer.echo(f"graphql-app: {error}", err=True)
-        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -128,3 +152,28 @@ def schema() -> None:
     from graphql_app.api.schema import sdl
 
     typer.echo(sdl(), nl=False)
+
+
+@contextmanager
+def _settings(given: Mapping[str, object]) -> "Iterator[Settings]":
+    """The settings; what cannot work, in them or with them, ends the command with one line.
+
+    The exit status is 2 for what is wrong, and 1 for a store that cannot be reached.
+    """
+    from graphql_app.errors import ConfigurationError, StoreUnavailableError
+    from graphql_app.settings import read_settings
+    from graphql_app.stores.urls import without_password
+
+    try:
+        settings = read_settings(given)
+        try:
+            yield settings
+        except StoreUnavailableError as error:
+            cause = error.__cause__ or error
+            reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            sentence = f"the store {settings.store} cannot be reached: {reason}"
+            typer.echo(f"graphql-app: {without_password(sentence)}", err=True)
+            raise typer.Exit(1) from None
+    except ConfigurationError as error:
+        typer.echo(f"graphql-app: {error}", err=True)
+        raise typer.Exit(2) from None

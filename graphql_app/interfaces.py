@@ -15,6 +15,7 @@ from graphql_app.messages import (
     Message,
     Ref,
     ReplyError,
+    ReplyErrorCode,
     Status,
 )
 
@@ -91,6 +92,11 @@ class Events:
     more: bool = False
 
 
+PRODUCER_LOST = ReplyError(
+    ReplyErrorCode.PRODUCER_LOST, "The process that was producing the reply stopped."
+)
+"""How a store ends a reply that nobody produces any more."""
+
 Topic: TypeAlias = Ref | ConversationRef | Lease
 """What can be watched: a reply's text and status, a conversation's events, and, for the process
 that holds a lease, that one of its replies was ended by somebody else."""
@@ -144,6 +150,10 @@ class Store(Protocol):
 
     async def sweep(self) -> int:
         """Ends the replies of all leases that ran out, as PRODUCER_LOST; returns how many.
+
+        A store that keeps replies only for a time after their end (`?ttl=`) also removes those whose
+        time is over, each with its user's message. For readers and writers that is a clear: their
+        ids stay used, and windows start over.
 
         A process that has just seen the store unavailable does not call this for the time of a
         lease: the others could not renew either.

@@ -15,9 +15,23 @@ logger = logging.getLogger(__name__)
 RENEW_SECONDS = 1.0
 """The longest pause between renewals: a reply stopped elsewhere is closed within a second."""
 
+AGAIN_SECONDS = 0.25
+"""The pause before a renewal that found the store away is tried again. A call that hangs fails
+after about 3 s, so that a lease of 10 s has room for three of them."""
+
+SETTLING_SECONDS = 4.0
+"""How long others may need to renew once the store is back: a call of theirs that hangs fails after
+about 3 s, is tried again AGAIN_SECONDS later, and then takes its time."""
+
+START_SECONDS = 3.0
+"""How long a process that has just started leaves the leases of others alone: it may have started
+right after an outage. Shorter, since whoever waits for the truth may have nobody else."""
+
 
 class LeaseKeeper:
     """Renews a lease for as long as it is entered, sweeps, and registers anew when it was lost.
+
+    Two tasks, so that a sweep that hangs does not hold up a renewal.
 
     Args:
         running: the replies that this process produces, or is about to (None). The producers of
@@ -38,8 +52,9 @@ class LeaseKeeper:
         self._renewals = 0
         self._unwatch: Callable[[], None] = lambda: None
         self._news = Wakeup()
+        self._is_away = False
         self._sweeps_from = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def lease(self) -> Lease:
@@ -58,28 +73,55 @@ class LeaseKeeper:
 
     async def __aenter__(self) -> "LeaseKeeper":
         await self._register()
-        self._task = asyncio.create_task(self._keep())
+        self._sweep_after(START_SECONDS)
+        self._tasks = {
+            asyncio.create_task(self._keep_renewing()),
+            asyncio.create_task(self._keep_sweeping()),
+        }
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
         self._unwatch()
 
-    async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
+    @property
+    def _pause(self) -> float:
+        return min(RENEW_SECONDS, self._lease_seconds / 3)
+
+    async def _keep_renewing(self) -> None:
         while True:
-            await self._news.wait(min(RENEW_SECONDS, self._lease_seconds / 3))
+            await self._news.wait(min(AGAIN_SECONDS, self._pause) if self._is_away else self._pause)
             try:
                 await self._renew()
-                if loop.time() >= self._sweeps_from:
-                    await self._store.sweep()
             except StoreUnavailableError:
-                # Other processes could not renew either: they get the time of a lease for it.
-                self._sweeps_from = loop.time() + self._lease_seconds
+                self._is_away = True
             except Exception:
                 logger.exception("the lease could not be renewed")
+            else:
+                if self._is_away:
+                    self._is_away = False
+                    # Other processes could not renew either.
+                    self._sweep_after(SETTLING_SECONDS)
+
+    async def _keep_sweeping(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._pause)
+            if self._is_away or loop.time() < self._sweeps_from:
+                continue
+            try:
+                await self._store.sweep()
+            except StoreUnavailableError:
+                self._is_away = True  # Until the next renewal succeeds.
+            except Exception:
+                logger.exception("the leases that ran out could not be swept")
+
+    def _sweep_after(self, seconds: float) -> None:
+        """Leaves others alone for so long, or for a lease; who needs longer has lost it anyway."""
+        seconds = min(seconds, self._lease_seconds)
+        self._sweeps_from = asyncio.get_running_loop().time() + seconds
 
     async def _renew(self) -> None:
         self._renewals += 1

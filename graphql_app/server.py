@@ -1,23 +1,54 @@
-"""Serving the application with uvicorn."""
+"""Serving the application with uvicorn, and shutting it down in order.
+
+    first signal ─▶ a notice: /readyz says no, everything still works
+                 ─▶ the listener is closed; sockets are closed with 1012, event streams end
+                 ─▶ requests under way are answered
+                 ─▶ replies go on for the drain, then end as SERVER_SHUTDOWN
+    second       ─▶ no more notice and drain
+    third        ─▶ the end, at once
+
+uvicorn by itself closes its listeners before anything can be seen from outside, and knows no
+second signal.
+"""
 
 import asyncio
 import logging
 import os
+import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from types import FrameType
+from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
 from uvicorn.config import LOGGING_CONFIG
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from graphql_app.app import create_app
+from graphql_app.errors import ConfigurationError
 from graphql_app.settings import Settings
+from graphql_app.shutdown import Phase, Shutdown
+from graphql_app.stores.urls import without_password
 
 logger = logging.getLogger(__name__)
 
-GRACEFUL_SECONDS = 3
-"""How long an HTTP response that streams may hold up the shutdown."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+HELLO_SECONDS = 0.1
+"""How long a connection that was just let in may take to say what it wants."""
+
+GOODBYE_SECONDS = 1.0
+"""How long a client may take to answer that its socket is closed."""
+
+REQUEST_SECONDS = 5.0
+"""How long HTTP requests that are under way may take: a few calls to a store that is slow."""
+
+ENDING_SECONDS = 20.0
+"""How long a shutdown may take beside notice and drain: requests, replies that have to be ended in
+a store that may be away, and what is closed after them."""
 
 LINGER_SECONDS = 1.0
 """How long the process may take to end after everything is closed."""
@@ -31,70 +62,243 @@ class ExpectedFaults(logging.Filter):
         if isinstance(error, UnicodeDecodeError):  # A client's frame is no UTF-8.
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
-        # At the end of a shutdown, uvicorn cancels the responses that still stream.
+        # A shutdown cancels the requests that take too long.
         return not isinstance(error, asyncio.CancelledError)
 
 
-class Server(uvicorn.Server):
-    """uvicorn, which says in one line what is served and where, and which always ends."""
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, which says goodbye before it hangs up.
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
+    uvicorn closes the connection right behind the close frame: a client that is just sending may
+    be answered by a reset then, and never read why. And it refuses sockets whose handshake is
+    under way as if the server had failed.
+    """
+
+    _is_leaving = False
+
+    def shutdown(self) -> None:
+        self._is_leaving = True
+        if self.handshake_complete:
+            self._leave()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self._is_leaving and self.handshake_complete:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.stop_keepalive()
+        # Behind the frames that came before: what they say is done.
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
+        self.conn.send_close(1012)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+
+
+class Watchdog:
+    """Ends the process if it does not end in time."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def within(self, seconds: float, status: int) -> None:
+        """From now on it is this time that counts."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._end, [status])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self, status: int) -> None:
+        logger.warning("ending in spite of completions, or calls to the store, that still run")
+        logging.shutdown()
+        os._exit(status)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with a lifespan and a shutdown of our own."""
+
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._exit_status = 0
+        self._shutdown = Shutdown()
+        self._app = create_app(settings, self._shutdown)
+        self._signals: list[int] = []
+        self._watchdog = Watchdog()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        for phase in (Phase.NOTICE, Phase.HURRIED):
+            self._shutdown.at(phase, self._watch)
+        super().__init__(
+            uvicorn.Config(
+                self._app,
+                ws=SocketProtocol,
+                ws_max_size=settings.max_message_bytes,
+                # Deflate costs 40 KB for each idle socket, and half of the time of each event.
+                ws_per_message_deflate=False,
+                lifespan="off",  # We run it ourselves.
+                log_config=logging_config(),
+                access_log=False,
+                server_header=False,
+            )
+        )
+        logging.getLogger("uvicorn.error").addFilter(ExpectedFaults())
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        with self.capture_signals():
+            # Under uvicorn, a store that cannot be opened would end in a traceback.
+            async with self._app.router.lifespan_context(self._app):
+                await self._serve(sockets)
+            # All is closed. What may still hold the interpreter up are completions that ignored
+            # their cancellation, or that sit in a thread.
+            self._watchdog.within(LINGER_SECONDS, self._status)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        settings = self._settings
-        port = self.servers[0].sockets[0].getsockname()[1]
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        logger.info(
-            "graphql_app is running on http://%s:%d (store %s, completion %s); Ctrl-C ends it",
-            host,
-            port,
-            settings.store,
-            settings.completion,
-        )
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            raise not_listening(self._settings, error) from error
+        self.say_running(self.servers[0].sockets[0])
+
+    def say_running(self, listener: socket.socket) -> None:
+        say_running(self._settings, listener)
+
+    @property
+    def _status(self) -> int:
+        return 128 + self._signals[0] if self._signals else 0
+
+    def _watch(self) -> None:
+        seconds = ENDING_SECONDS
+        if self._shutdown.phase < Phase.HURRIED:
+            seconds += self._settings.notice_seconds + self._settings.drain_seconds
+        self._watchdog.within(seconds, self._status)
+
+    # Shutting down.
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        handlers = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if self._signals:
+            signal.raise_signal(self._signals[0])  # As if nobody had handled it.
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._exit_status = 128 + sig
-        super().handle_exit(sig, frame)
+        self._signals.append(sig)
+        match len(self._signals):
+            case 1:
+                self.end_from_outside(Phase.NOTICE)
+            case 2:
+                self.end_from_outside(Phase.HURRIED)
+            case _:
+                os._exit(self._status)
+
+    def end_from_outside(self, phase: Phase) -> None:
+        """Begins to shut down, or hurries; may be called from a signal handler."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self.end, phase)
+
+    def end(self, phase: Phase) -> None:
+        """Begins to shut down, or hurries."""
+        self._shutdown.reach(phase)
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        # All is closed. What may still hold the interpreter up are completions that ignored their
-        # cancellation, or that sit in a thread.
-        watchdog = threading.Timer(LINGER_SECONDS, self._end)
-        watchdog.daemon = True
-        watchdog.start()
+        await self._shutdown.wait(Phase.HURRIED, self._settings.notice_seconds)
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        await self._shutdown.wait(Phase.HURRIED, HELLO_SECONDS)
+        self._shutdown.reach(Phase.DRAINING)
+        await self._end_connections()
 
-    def _end(self) -> None:
-        logger.warning("ending in spite of completions that still run")
-        logging.shutdown()
-        os._exit(self._exit_status)
+    async def _end_connections(self) -> None:
+        """Closes what is idle, answers what is under way, and closes the rest."""
+        state = self.server_state
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + REQUEST_SECONDS
+        told = set[object]()
+        while state.connections or state.tasks:
+            for connection in state.connections - told:
+                told.add(connection)
+                connection.shutdown()
+            if self._shutdown.phase is Phase.HURRIED:
+                deadline = min(deadline, loop.time() + GOODBYE_SECONDS)
+            if loop.time() >= deadline:
+                break
+            await asyncio.sleep(0.02)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if tasks := set(state.tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=GOODBYE_SECONDS)
 
 
-def serve(app: Starlette, settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; sockets are closed with 1012 then."""
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        ws="websockets-sansio",
-        ws_max_size=settings.max_message_bytes,
-        # Deflate costs 40 KB for each idle socket, and half of the time of each event.
-        ws_per_message_deflate=False,
-        lifespan="on",
-        log_config=_logging(),
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+def serve(settings: Settings) -> None:
+    """Serves in this process until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+        StoreUnavailableError: the store cannot be reached.
+    """
+    Server(settings).run(bound_sockets(settings))
+
+
+def bound_sockets(settings: Settings) -> list[socket.socket]:
+    """Sockets at the address, on which nobody listens yet.
+
+    Raises:
+        ConfigurationError: the address is unknown, or taken.
+    """
+    sockets: list[socket.socket] = []
+    port = settings.port
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(
+            socket.getaddrinfo(
+                settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        ):
+            sockets.append(listener := socket.socket(family, kind, protocol))
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
+            listener.bind((address[0], port, *address[2:]))
+            port = listener.getsockname()[1]  # If any will do, then the same for all.
+    except OSError as error:
+        for listener in sockets:
+            listener.close()
+        raise not_listening(settings, error) from error
+    return sockets
+
+
+def not_listening(settings: Settings, error: OSError) -> ConfigurationError:
+    reason = error.strerror or error
+    return ConfigurationError(f"port: {settings.port} on {settings.host} cannot be used: {reason}.")
+
+
+def say_running(settings: Settings, listener: socket.socket) -> None:
+    """The one line that says what is served and where."""
+    logger.info(
+        "graphql_app is running on http://%s:%d (store %s, completion %s); Ctrl-C ends it",
+        f"[{settings.host}]" if ":" in settings.host else settings.host,
+        listener.getsockname()[1],
+        without_password(settings.store),
+        settings.completion,
     )
-    logging.getLogger("uvicorn.error").addFilter(ExpectedFaults())
-    Server(config, settings).run()
 
 
-def _logging() -> dict[str, object]:
+def logging_config() -> dict[str, Any]:
     """uvicorn's own way of logging, for us too; uvicorn itself only warns."""
     config = deepcopy(LOGGING_CONFIG)
     for name in ("uvicorn", "uvicorn.error"):

@@ -28,10 +28,12 @@ class Settings(BaseSettings):
 
     host: Annotated[str, MinLen(1)] = "127.0.0.1"
     port: Annotated[int, Ge(0), Le(65_535)] = 3000
+    workers: Count = 1
     store: str = "memory://"
     completion: str = "simulated"
     word_delay: Annotated[float, Ge(0), Le(60)] = 0.05
     drain_seconds: Annotated[float, Ge(0), Le(3_600)] = 20.0
+    notice_seconds: Annotated[float, Ge(0), Le(3_600)] = 1.0
     lease_seconds: Annotated[float, Ge(1), Le(3_600)] = 10.0
 
     max_content_length: Count = DEFAULTS.content_length

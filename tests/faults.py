@@ -88,12 +88,11 @@ class FaultyStore(MemoryStore):
     @property
     def watchers(self) -> int:
         """How many watch something."""
-        return sum(map(len, self._watchers.values()))
+        return len(self._watchers)
 
     def waking_everybody(self) -> None:
         """Calls every watcher, though nothing happened."""
-        for topic in list(self._watchers):
-            self._wake(topic)
+        self._watchers.wake_all()
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)

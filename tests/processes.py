@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 START_SECONDS = 30.0
@@ -43,6 +43,20 @@ class ServerProcess:
         """Fails if the log holds, from a position on, what only a defect writes."""
         log = self.log[begin:]
         assert not any(defect in log for defect in DEFECTS), log
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers, if the server has any."""
+        return [
+            pid
+            for pid in _children(self.process.pid)
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+    def signal(self, *numbers: signal.Signals) -> None:
+        """Sends signals, and gives each the time to arrive."""
+        for number in numbers:
+            self.process.send_signal(number)
+            time.sleep(0.2)
 
     def memory_bytes(self) -> int:
         """The resident memory of the process."""
@@ -82,8 +96,37 @@ def serving(
             if not traceback_is_expected:
                 server.check_log()
         finally:
+            children = _children(process.pid)
             process.kill()
             process.wait(STOP_SECONDS)
+            for child in children:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+
+
+def refusing(
+    *options: str,
+    command: str = "serve",
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """A command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "graphql_app", command, *options],
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env={**os.environ, **(environment or {})},
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:

@@ -26,6 +26,7 @@ from graphql_app.messages import (
     Message,
     MessageChanged,
     MessagesReset,
+    Ref,
     ReplyError,
     ReplyErrorCode,
     Role,
@@ -89,9 +90,9 @@ async def soon(event: asyncio.Event) -> None:
 
 
 def quickly_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries to add a message again almost at once."""
-    pauses = tuple(0.001 for _ in chat_module.ADD_AGAIN_SECONDS)
-    monkeypatch.setattr(chat_module, "ADD_AGAIN_SECONDS", pauses)
+    """Tries to add a message again almost at once, and not for long."""
+    monkeypatch.setattr(chat_module, "ADD_AGAIN_SECONDS", (0.001,))
+    monkeypatch.setattr(chat_module, "ADD_SECONDS", 0.1)
 
 
 # Sending
@@ -419,9 +420,10 @@ async def test_a_long_outage_while_sending_is_said_and_nothing_is_stored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     quickly_again(monkeypatch)
-    store.failing_on("add", times=1 + len(chat_module.ADD_AGAIN_SECONDS))
+    store.failing_on("add", times=1_000_000)
     with pytest.raises(StoreUnavailableError):
         await send(chat)
+    store.failing_on("add", times=0)
     assert await chat.messages("ann", "c1") == ()
     client = await send(chat)
     completion.end()
@@ -434,14 +436,32 @@ async def test_a_send_whose_every_answer_was_lost_ends_as_lost_and_costs_nothing
 ) -> None:
     quickly_again(monkeypatch)
     async with running_chat(store, completion, lease_seconds=QUICK) as chat:
-        store.losing_answers_of("add", times=1 + len(chat_module.ADD_AGAIN_SECONDS))
+        store.losing_answers_of("add", times=1_000_000)
         with pytest.raises(StoreUnavailableError):
             await send(chat)
+        store.losing_answers_of("add", times=0)
         joined = await send(chat)
         last = await joined.until_end()
     assert last.error is not None
     assert last.error.code is ReplyErrorCode.PRODUCER_LOST
     assert completion.calls == 0
+
+
+async def test_a_send_does_not_wait_for_a_store_that_fails_and_then_hangs(
+    chat: ChatService, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_module, "ADD_SECONDS", 0.2)
+    store.failing_on("add", times=1)
+    sending = asyncio.create_task(send(chat))
+    await settled()
+    assert store.calls["add"] == 1
+    gate = store.holding("add")
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(StoreUnavailableError):
+        await asyncio.wait_for(sending, PATIENCE_SECONDS)
+    assert asyncio.get_running_loop().time() - began < 0.5
+    gate.open()
+    assert await chat.messages("ann", "c1") == ()
 
 
 # Stopping
@@ -1247,6 +1267,71 @@ async def test_a_shutdown_waits_no_longer_than_it_may(
     assert last.error.code is ReplyErrorCode.SERVER_SHUTDOWN
 
 
+async def test_a_shutdown_that_is_hurried_waits_no_longer(
+    store: FaultyStore, completion: ScriptedCompletion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "shared", True)
+    service = ChatService(store, completion, drain_seconds=60)
+    async with service as chat:
+        client = await send(chat)
+        completion.say("One")
+        await client.until("One")
+        leaving = asyncio.create_task(service.__aexit__())
+        await settled()
+        assert not leaving.done()
+        chat.hurry()
+        last = await client.until_end()
+        await asyncio.wait_for(leaving, PATIENCE_SECONDS)
+    assert client.content == "One"
+    assert last.error is not None
+    assert last.error.code is ReplyErrorCode.SERVER_SHUTDOWN
+
+
+async def test_a_service_that_was_hurried_before_it_is_left_does_not_wait(
+    store: FaultyStore, completion: ScriptedCompletion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "shared", True)
+    async with asyncio.timeout(5), running_chat(store, completion, drain_seconds=60) as chat:
+        client = await send(chat)
+        chat.hurry()
+        assert await client.next() == Chunk(client.message_id, 0, "", Status.STREAMING)
+        completion.say("One")
+        await client.until("One")
+    assert (await client.until_end()).error is not None
+
+
+async def test_a_stop_during_the_drain_ends_the_reply_and_the_drain(
+    store: FaultyStore, completion: ScriptedCompletion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "shared", True)
+    service = ChatService(store, completion, drain_seconds=60)
+    async with asyncio.timeout(5), service as chat:
+        client = await send(chat)
+        completion.say("One")
+        await client.until("One")
+        leaving = asyncio.create_task(service.__aexit__())
+        await settled()
+        await store.finish(Ref("ann", client.message_id), Status.STOPPED)
+        assert (await client.until_end()).status is Status.STOPPED
+        await leaving
+    assert completion.closed == 1
+
+
+async def test_the_lease_is_renewed_while_replies_are_drained(
+    store: FaultyStore, completion: ScriptedCompletion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "shared", True)
+    service = ChatService(store, completion, drain_seconds=60, lease_seconds=QUICK)
+    async with service as chat:
+        client = await send(chat)
+        leaving = asyncio.create_task(service.__aexit__())
+        await settled()
+        await renewals(store, 3)
+        completion.end()
+        assert (await client.until_end()).status is Status.DONE
+        await leaving
+
+
 async def test_a_shutdown_does_not_wait_where_nobody_else_can_read(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -1360,45 +1445,6 @@ async def renewals(store: FaultyStore, count: int) -> None:
         await gate.reached()
         gate.open()
         await settled()
-
-
-@pytest.mark.parametrize(
-    ("fault", "log"),
-    [(FaultyStore.failing_on, []), (FaultyStore.broken_on, ["the lease could not be renewed"] * 2)],
-    ids=["an outage, in silence", "a defect, which is logged"],
-)
-@pytest.mark.parametrize("method", ["renew", "sweep"])
-async def test_replies_outlive_renewals_that_fail(
-    store: FaultyStore,
-    completion: ScriptedCompletion,
-    caplog: pytest.LogCaptureFixture,
-    method: str,
-    fault: Callable[..., None],
-    log: list[str],
-) -> None:
-    async with running_chat(store, completion, lease_seconds=QUICK) as chat:
-        client = await send(chat)
-        fault(store, method, times=2)
-        await renewals(store, 4)
-        completion.say("One")
-        completion.end()
-        assert (await client.until_end()).status is Status.DONE
-    assert [record.getMessage() for record in caplog.records] == log
-
-
-async def test_after_an_outage_other_processes_get_the_time_of_a_lease_to_renew(
-    store: FaultyStore, completion: ScriptedCompletion
-) -> None:
-    loop = asyncio.get_running_loop()
-    async with running_chat(store, completion, lease_seconds=0.3):
-        await renewals(store, 1)
-        sweeping = store.holding("sweep")
-        store.failing_on("renew", times=1)
-        await renewals(store, 1)
-        outage = loop.time()
-        await sweeping.reached()
-        assert loop.time() - outage >= 0.3
-        sweeping.open()
 
 
 async def test_a_window_does_not_keep_the_list_that_it_was_sent(

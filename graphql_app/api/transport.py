@@ -4,8 +4,9 @@ Strawberry's view does the routine; here is what makes it keep to the specificat
 https://graphql.github.io/graphql-over-http/draft/
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from typing import Any
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from graphql import GraphQLError, OperationType
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import GraphQL
@@ -48,6 +49,7 @@ from graphql_app.api.requests import (
 )
 from graphql_app.api.websocket import SocketAdapter, SocketHandler
 from graphql_app.chat import ChatService
+from graphql_app.shutdown import Phase, Shutdown
 
 METHOD_NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
 
@@ -70,6 +72,7 @@ class Transport(GraphQL[Context, None]):
         playground: the page for browsers that come without a query.
         max_body_bytes: the largest request body.
         max_sockets: how many sockets may be open; one more is refused with 503.
+        shutdown: ends event streams when it is at DRAINING. (Sockets are closed by the server.)
     """
 
     graphql_transport_ws_handler_class = SocketHandler
@@ -85,6 +88,7 @@ class Transport(GraphQL[Context, None]):
         max_sockets: int,
         max_operations_per_socket: int,
         init_timeout_seconds: float,
+        shutdown: Shutdown | None = None,
     ) -> None:
         super().__init__(
             schema,
@@ -100,6 +104,7 @@ class Transport(GraphQL[Context, None]):
         self._playground = playground
         self._max_body_bytes = max_body_bytes
         self._max_sockets = max_sockets
+        self._shutdown = shutdown or Shutdown()
         self._sockets = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -253,6 +258,17 @@ class Transport(GraphQL[Context, None]):
     def encode_json(self, data: object) -> str:
         return encode_json(data)
 
+    async def create_streaming_response(
+        self,
+        request: Request | WebSocket,
+        stream: Callable[[], AsyncIterator[str]],
+        sub_response: Response,
+        headers: Mapping[str, str],
+    ) -> Response:
+        texts = stream()
+        assert isinstance(texts, AsyncGenerator)
+        return _EventStream(texts, self._shutdown, headers)
+
     def create_response(
         self,
         response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse],
@@ -264,6 +280,41 @@ class Transport(GraphQL[Context, None]):
             HTTPStatus.BAD_REQUEST if is_refused else HTTPStatus.OK,
             media_type=f"{sub_response.media_type}; charset=utf-8",
         )
+
+
+class _EventStream(StreamingResponse):
+    """A response that streams up to its end, or until the server shuts down.
+
+    It is not completed then, so that the client resumes; but the body has an end, so that neither
+    the client nor a proxy takes it for a failure.
+    """
+
+    def __init__(
+        self, texts: AsyncGenerator[str, None], shutdown: Shutdown, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(texts, headers=headers)
+        self._texts = texts
+        self._shutdown = shutdown
+
+    async def stream_response(self, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers}
+        )
+        loop = asyncio.get_running_loop()
+        end = asyncio.timeout(None)
+        try:
+            async with end, aclosing(self._texts) as texts:
+                forget = self._shutdown.at(Phase.DRAINING, lambda: end.reschedule(loop.time()))
+                try:
+                    async for text in texts:
+                        body = {"body": text.encode(), "more_body": True}
+                        await send({"type": "http.response.body", **body})
+                finally:
+                    forget()
+        except TimeoutError:
+            if not end.expired():
+                raise
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _BoundedRequest(Request):

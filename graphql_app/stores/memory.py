@@ -1,19 +1,21 @@
 """The memory store: one process, nothing survives it, and every change is told at once."""
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from graphql_app.errors import (
+    ConfigurationError,
     FencedError,
     MessageClearedError,
     MessageIdConflictError,
     MessageNotFoundError,
 )
-from graphql_app.interfaces import Added, Draft, Events, Lease, Slice, Topic
+from graphql_app.interfaces import PRODUCER_LOST, Added, Draft, Events, Lease, Slice, Topic
 from graphql_app.messages import (
     Conversation,
     ConversationRef,
@@ -22,19 +24,28 @@ from graphql_app.messages import (
     MessagesReset,
     Ref,
     ReplyError,
-    ReplyErrorCode,
     Role,
     Status,
     utf16_length,
     utf16_tail,
 )
+from graphql_app.stores.urls import kept_for, split_options, without_password
+from graphql_app.stores.watchers import Watchers
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 IDS_STAY_USED = timedelta(hours=24)
-PRODUCER_LOST = ReplyError(
-    ReplyErrorCode.PRODUCER_LOST, "The process that was producing the reply stopped."
-)
 EVENTS_IN_A_READ = 100
+
+
+def from_url(url: str) -> "MemoryStore":
+    """The store for `memory://`, and `memory://?ttl=` and a time."""
+    base, options = split_options(url, "ttl")
+    if base != "memory://":
+        raise ConfigurationError(
+            f"store: {without_password(url)!r} has more than the store takes; use memory:// or "
+            "memory://?ttl=7d."
+        )
+    return MemoryStore(keep=kept_for(options))
 
 
 class _Text:
@@ -88,6 +99,7 @@ class _Row:
     error: ReplyError | None = None
     lease: Lease | None = None
     renewals: int = 0
+    expires_at: datetime | None = None
 
     def message(self) -> Message:
         return Message(
@@ -112,12 +124,15 @@ class _Thread:
     """A conversation: its rows in order, and what happened to them in order.
 
     `log` pairs each event's number with its row and whether the row was added or ended then.
-    Numbers grow over the whole store; events up to `reset_at` are gone.
+    Numbers grow over the whole store; events up to `reset_at` are gone. Positions grow and may have
+    gaps.
     """
 
     rows: list[_Row] = field(default_factory=list)
     log: list[tuple[int, _Row, bool]] = field(default_factory=list)
     reset_at: int = 0
+    last_number: int = 0
+    next_position: int = 0
     cleared_at: datetime = LONG_AGO
     last_created_at: datetime = LONG_AGO
     updated_at: datetime = LONG_AGO
@@ -131,19 +146,27 @@ class MemoryStore:
 
     Args:
         clock: the time in UTC.
+        keep: how long replies are kept after their end; None: for ever.
     """
 
     shared = False
     poll_seconds = 5.0  # A safety net: every change wakes its watchers.
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        keep: timedelta | None = None,
+    ) -> None:
         self._clock = clock
+        self._keep = keep
+        self._expiring: deque[tuple[datetime, Ref]] = deque()
         self._rows: dict[Ref, _Row] = {}
         self._threads: dict[ConversationRef, _Thread] = {}
         self._cleared: dict[Ref, tuple[datetime, ConversationRef]] = {}
         self._epochs = itertools.count(1)
         self._streaming: dict[Lease, set[Ref]] = {}
-        self._watchers: dict[Topic, dict[object, Callable[[], None]]] = {}
+        self._watchers: Watchers[Topic] = Watchers()
         self._sequence = 0
 
     async def open(self) -> None:
@@ -169,7 +192,25 @@ class MemoryStore:
         return running - streaming
 
     async def sweep(self) -> int:
+        now = self._now()
+        while self._expiring and self._expiring[0][0] <= now:
+            expires_at, ref = self._expiring.popleft()
+            row = self._rows.get(ref)
+            # It may have been cleared, and its id even used again.
+            if row is not None and row.expires_at == expires_at:
+                self._expire(row, now)
+        self._forget_ids(now)
         return 0
+
+    def _expire(self, reply: _Row, now: datetime) -> None:
+        """Removes a reply and its user's message, as a clear does."""
+        thread = self._threads[reply.conversation]
+        assert reply.reply_to is not None
+        for row in (self._rows[reply.reply_to], reply):
+            thread.rows.remove(row)
+            self._remove(row, now)
+        self._start_over(thread, now)
+        self._wake(reply.conversation)
 
     async def add(self, draft: Draft, lease: Lease) -> Added:
         streaming = self._leased(lease)
@@ -206,9 +247,10 @@ class MemoryStore:
             role=role,
             status=Status.DONE if role is Role.USER else Status.STREAMING,
             created_at=max(now, thread.last_created_at + timedelta(milliseconds=1)),
-            position=len(thread.rows),
+            position=thread.next_position,
             text=_Text(),
         )
+        thread.next_position += 1
         self._rows[ref] = row
         thread.rows.append(row)
         thread.last_created_at = row.created_at
@@ -247,6 +289,9 @@ class MemoryStore:
         thread = self._threads[row.conversation]
         row.status, row.error = status, error
         row.text.compact()
+        if self._keep is not None:
+            row.expires_at = self._now() + self._keep
+            self._expiring.append((row.expires_at, row.ref))
         self._log(thread, row, ended=True)
         self._release(row, by_producer=by_producer)
         self._wake(row.ref)
@@ -284,7 +329,7 @@ class MemoryStore:
             row = self._rows.get(before)
             if row is None or row.conversation != conversation:
                 raise MessageNotFoundError(before.id)
-            end = row.position
+            end = _index(rows, row)
         return tuple(row.message() for row in rows[max(0, end - last) : end])
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
@@ -294,7 +339,7 @@ class MemoryStore:
             if ref.owner == owner and thread.rows
         ]
         # By the number of the last event: several may fall into one millisecond.
-        found.sort(key=lambda item: item[1].log[-1][0], reverse=True)
+        found.sort(key=lambda item: item[1].last_number, reverse=True)
         return tuple(
             Conversation(ref.id, thread.rows[0].created_at, thread.updated_at)
             for ref, thread in found[:first]
@@ -304,8 +349,8 @@ class MemoryStore:
         row = self._reply(reply)
         if row.status.is_final:
             raise FencedError(f"reply {reply.id!r} has ended")
-        earlier = self._threads[row.conversation].rows[: row.position]
-        return tuple(row.message() for row in earlier if row.text.end)
+        rows = self._threads[row.conversation].rows
+        return tuple(row.message() for row in rows[: _index(rows, row)] if row.text.end)
 
     async def clear(self, conversation: ConversationRef) -> int:
         thread = self._threads.get(conversation)
@@ -314,16 +359,23 @@ class MemoryStore:
         now = self._now()
         self._forget_ids(now)
         rows, thread.rows = thread.rows, []
+        self._start_over(thread, now)
+        for row in rows:
+            self._remove(row, now)
+            self._release(row)
+        self._wake(conversation)
+        return len(rows)
+
+    def _start_over(self, thread: _Thread, now: datetime) -> None:
+        """Makes the next event of a conversation a reset."""
         thread.log.clear()
         thread.reset_at = self._next_number()
         thread.cleared_at = now
-        for row in rows:
-            del self._rows[row.ref]
-            self._cleared[row.ref] = (now, conversation)
-            self._release(row)
-            self._wake(row.ref)
-        self._wake(conversation)
-        return len(rows)
+
+    def _remove(self, row: _Row, now: datetime) -> None:
+        del self._rows[row.ref]
+        self._cleared[row.ref] = (now, row.conversation)
+        self._wake(row.ref)
 
     async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
         thread = self._threads.get(conversation)
@@ -344,19 +396,10 @@ class MemoryStore:
         )
 
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
-        watcher = object()
-        self._watchers.setdefault(topic, {})[watcher] = wake
+        return self._watchers.add(topic, wake)
 
-        def unwatch() -> None:
-            watchers = self._watchers.get(topic, {})
-            if watchers.pop(watcher, None) is not None and not watchers:
-                del self._watchers[topic]
-
-        return unwatch
-
-    def _wake(self, topic: Topic) -> None:
-        for wake in tuple(self._watchers.get(topic, {}).values()):
-            wake()
+    def _wake(self, *topics: Topic) -> None:
+        self._watchers.wake(topics)
 
     def _reply(self, ref: Ref) -> _Row:
         row = self._rows.get(ref)
@@ -373,7 +416,8 @@ class MemoryStore:
         return streaming
 
     def _log(self, thread: _Thread, row: _Row, *, ended: bool) -> None:
-        thread.log.append((self._next_number(), row, ended))
+        thread.last_number = self._next_number()
+        thread.log.append((thread.last_number, row, ended))
         thread.updated_at = max(self._now(), thread.updated_at, row.created_at)
 
     def _next_number(self) -> int:
@@ -396,6 +440,11 @@ class MemoryStore:
             thread = self._threads.get(conversation)
             if thread is not None and not thread.rows and thread.cleared_at < long_ago:
                 del self._threads[conversation]
+
+
+def _index(rows: list[_Row], row: _Row) -> int:
+    """Where a row is among those of its conversation."""
+    return bisect_left(rows, row.position, key=lambda other: other.position)
 
 
 def _write(target: _Text, at_offset: int, text: str) -> None:

@@ -77,6 +77,11 @@ class Scene:
     async def read(self, reply: str, after_offset: int = 0) -> Slice:
         return await self.store.read(self.ref(reply), after_offset)
 
+    async def has_grown(self, reply: str, end: int) -> None:
+        """Returns when a reply has this much text."""
+        while (await self.read(reply)).end < end:  # noqa: ASYNC110 (watching is tested elsewhere)
+            await asyncio.sleep(0.001)
+
     async def message(self, id: str) -> Message:
         """A message that is there."""
         message = await self.store.message(self.ref(id))
@@ -111,6 +116,16 @@ class Scene:
         """Where the events are now."""
         return (await self.events(None, conversation)).cursor
 
+    async def events_until_now(self, cursor: int) -> list[tuple[str, Status, str] | list[str]]:
+        """All events since a cursor, as `shown`, however many parts they come in."""
+        found: list[tuple[str, Status, str] | list[str]] = []
+        more = True
+        while more:
+            events = await self.events(cursor)
+            found += shown(events)
+            cursor, more = events.cursor, events.more
+        return found
+
     async def renew(self, *running: str, number: int = 1) -> AbstractSet[str]:
         """A renewal that was begun after all that `add` counted, if not said."""
         lost = await self.store.renew(self.lease, number, {self.ref(id) for id in running})
@@ -135,6 +150,14 @@ class Alarm:
 
     async def rings_next(self) -> None:
         await asyncio.wait_for(self._rang.wait(), PATIENCE_SECONDS)
+
+
+async def swept(store: Store) -> int:
+    """Sweeps until something was swept."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (count := await store.sweep()):  # noqa: ASYNC110 (nobody else knows)
+            await asyncio.sleep(0.05)
+    return count
 
 
 def shown(events: Events) -> list[tuple[str, Status, str] | list[str]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
 
@@ -24,7 +25,9 @@ from graphql_app.messages import (
     utf16_tail,
 )
 from graphql_app.stores import open_store
-from tests.contracts.scene import Alarm, Scene, reset_of, shown
+from tests.contracts.scene import Alarm, Scene, reset_of, shown, swept
+
+T = TypeVar("T")
 
 FAILED = ReplyError(ReplyErrorCode.COMPLETION_FAILED, "It broke off.")
 
@@ -78,12 +81,19 @@ async def test_adding_stores_the_message_and_its_empty_streaming_reply(scene: Sc
     assert user.created_at.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize(
-    "content", ["\n a \t", "日本語 😀 e\u0301", "\u2028\ufeff\ufffd", "x" * 32_768]
-)
+PLAIN = ["\n a \t", "日本語 😀 e\u0301", "\u2028\ufeff\ufffd", "x" * 32_768, "日" * 32_768]
+TRICKY = ["\x01\x1f\x7f\x85", "%s $1 :x {} ? \\u0000 \\", "';--\"`", "null", "007", "1e3"]
+
+
+@pytest.mark.parametrize("content", [*PLAIN, *TRICKY])
 async def test_content_is_kept_as_it_is(scene: Scene, content: str) -> None:
     await scene.add("m1", content)
     assert (await scene.message("m1")).content == content
+    await scene.append("r-m1", 0, content)
+    assert (await scene.read("r-m1")).text == content
+    ended = await scene.finish("r-m1", text=content, at_offset=utf16_length(content))
+    assert ended.content == content * 2
+    assert not (await scene.add("m1", content, reply="other")).created
 
 
 async def test_adding_again_joins_the_reply_and_stores_nothing(scene: Scene) -> None:
@@ -111,6 +121,15 @@ async def test_adding_the_same_draft_again_after_a_lost_answer_says_that_it_was_
     assert await scene.add("m1", "Hello") == Added(scene.ref("r-m1"), created=True)
     assert await scene.ids() == ["m1", "r-m1"]
     assert shown(await scene.events(cursor)) == []
+
+
+async def test_the_same_draft_at_the_same_moment_is_stored_once(scene: Scene) -> None:
+    """As when the first try seemed lost and was only slow."""
+    cursor = await scene.cursor()
+    added = await asyncio.gather(*(scene.add("m1") for _ in range(5)))
+    assert added == [Added(scene.ref("r-m1"), created=True)] * 5
+    assert await scene.ids() == ["m1", "r-m1"]
+    assert len((await scene.events(cursor)).events) == 2
 
 
 async def test_adding_again_in_another_process_joins_the_reply(
@@ -214,6 +233,25 @@ async def test_the_same_text_at_the_same_offset_again_does_nothing(scene: Scene,
     assert (await scene.read("r-m1")).text == "😀" + text
 
 
+async def test_text_that_others_follow_may_be_appended_again(scene: Scene) -> None:
+    await scene.add("m1")
+    for at_offset, text in ((0, "One"), (3, "😀"), (5, "two")):
+        await scene.append("r-m1", at_offset, text)
+    for at_offset, text in ((0, "One"), (3, "😀"), (5, "two"), (0, "One😀"), (1, "ne"), (8, "")):
+        await scene.append("r-m1", at_offset, text)
+    assert (await scene.read("r-m1")).text == "One😀two"
+
+
+async def test_the_same_text_at_the_same_moment_is_appended_once(scene: Scene) -> None:
+    """As when the first try seemed lost and was only slow."""
+    await scene.add("m1")
+    for at_offset in range(0, 50, 5):
+        await asyncio.gather(
+            *(scene.append("r-m1", at_offset, f"{at_offset:4} ") for _ in range(3))
+        )
+    assert (await scene.read("r-m1")).text == "".join(f"{number:4} " for number in range(0, 50, 5))
+
+
 @pytest.mark.parametrize(
     ("at_offset", "text"),
     [(0, "Two"), (3, "Two"), (0, "One and more"), (8, "x"), (8, ""), (6, "x"), (4, "😀")],
@@ -312,6 +350,29 @@ async def test_finishing_with_text_that_an_append_wrote_does_not_double_it(scene
     await scene.add("m1")
     await scene.append("r-m1", 0, "One")
     assert (await scene.finish("r-m1", text="One", at_offset=0)).content == "One"
+
+
+async def test_finishing_at_the_same_moment_as_before_ends_the_reply_once(scene: Scene) -> None:
+    await scene.add("m1")
+    cursor = await scene.cursor()
+    ended = await asyncio.gather(*(scene.finish("r-m1", text="One", at_offset=0) for _ in range(5)))
+    assert set(ended) == {await scene.message("r-m1")}
+    assert shown(await scene.events(cursor)) == [("r-m1", Status.DONE, "One")]
+
+
+async def test_finishing_beside_an_append_of_the_same_text_does_not_double_it(
+    scene: Scene,
+) -> None:
+    for number in range(10):
+        await scene.add(f"m{number}")
+        calls = [
+            scene.append(f"r-m{number}", 0, "One"),
+            scene.finish(f"r-m{number}", text="One", at_offset=0),
+        ]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert results[0] is None or isinstance(results[0], FencedError)
+        assert results[1] == await scene.message(f"r-m{number}")
+        assert (await scene.message(f"r-m{number}")).content == "One"
 
 
 async def test_finishing_with_other_text_than_is_there_is_refused(scene: Scene) -> None:
@@ -983,6 +1044,39 @@ async def test_a_renewal_leaves_replies_of_other_processes_alone(
     assert (await scene.message("r-m1")).status is Status.STREAMING
 
 
+async def test_a_renewal_names_what_streams_under_an_earlier_lease(scene: Scene) -> None:
+    await scene.add("m1")
+    anew = Scene(scene.store, scene.owner, await scene.store.register(60))
+    await anew.add("m2")
+    assert await anew.renew("r-m1", "r-m2") == {"r-m1"}
+    assert (await scene.message("r-m1")).status is Status.STREAMING
+    with pytest.raises(FencedError):
+        await anew.append("r-m1", 0, "One")
+
+
+async def test_a_renewal_names_what_is_not_added_yet_and_what_never_was(scene: Scene) -> None:
+    assert await scene.renew("r-m1", "unknown") == {"r-m1", "unknown"}
+    await scene.add("m1", renewals=2)
+    assert await scene.renew("r-m1", "unknown", "m1", number=2) == {"unknown", "m1"}
+
+
+async def test_the_same_renewal_again_says_the_same(scene: Scene, elsewhere: Scene) -> None:
+    for id in ("m1", "m2"):
+        await scene.add(id)
+    await elsewhere.stop("r-m2")
+    named = await asyncio.gather(*(scene.renew("r-m1", "r-m2", number=3) for _ in range(3)))
+    assert named == [{"r-m2"}] * 3
+    assert (await scene.message("r-m1")).status is Status.STREAMING
+
+
+async def test_of_many_that_nobody_runs_each_ends_as_lost(scene: Scene) -> None:
+    await asyncio.gather(*(scene.add(f"m{number}") for number in range(30)))
+    await scene.renew("r-m0", "r-m29")
+    replies = (await scene.store.messages(scene.conversation(), 100, None))[1::2]
+    streaming = {reply.id for reply in replies if reply.status is Status.STREAMING}
+    assert streaming == {"r-m0", "r-m29"}
+
+
 async def test_a_lease_that_was_never_given_cannot_be_renewed(scene: Scene) -> None:
     with pytest.raises(FencedError):
         await scene.store.renew(Lease("nobody", 99), 1, set())
@@ -993,22 +1087,6 @@ async def test_a_sweep_leaves_live_leases_alone(scene: Scene) -> None:
     await scene.store.sweep()
     await scene.append("r-m1", 0, "One")
     assert await scene.renew("r-m1") == set()
-
-
-@pytest.fixture
-async def short_lived(scene: Scene) -> Scene:
-    """A process whose lease ends at once, if the store's leases end at all."""
-    if not scene.store.shared:
-        pytest.skip("one process has no lease that ends")
-    return Scene(scene.store, scene.owner, await scene.store.register(0.2))
-
-
-async def swept(store: Store) -> int:
-    """Sweeps until something was swept."""
-    async with asyncio.timeout(10):
-        while not (count := await store.sweep()):  # noqa: ASYNC110 (nobody else knows)
-            await asyncio.sleep(0.05)
-    return count
 
 
 async def test_a_sweep_ends_what_streams_under_a_lease_that_ran_out(
@@ -1024,6 +1102,14 @@ async def test_a_sweep_ends_what_streams_under_a_lease_that_ran_out(
     assert lost.error is not None
     assert lost.error.code is ReplyErrorCode.PRODUCER_LOST
     assert (await scene.message("r-m0")).status is Status.STREAMING
+
+
+async def test_what_was_swept_is_not_swept_again(scene: Scene, short_lived: Scene) -> None:
+    await short_lived.add("m1")
+    assert await swept(scene.store) == 1
+    ended = await scene.message("r-m1")
+    assert await scene.store.sweep() == 0
+    assert await scene.message("r-m1") == ended
 
 
 async def test_a_process_whose_lease_was_swept_writes_nothing_more(

@@ -223,3 +223,118 @@ async def test_a_sweep_finds_nothing_because_leases_never_run_out(
 
 def test_the_store_is_not_shared() -> None:
     assert MemoryStore.shared is False
+
+
+# Replies that are kept for a time
+
+
+@pytest.fixture
+async def expiring(clock: Clock) -> Scene:
+    """A store that keeps replies for an hour."""
+    store = MemoryStore(clock, keep=timedelta(hours=1))
+    return Scene(store, "owner", await store.register(10))
+
+
+def store_of(scene: Scene) -> MemoryStore:
+    assert isinstance(scene.store, MemoryStore)
+    return scene.store
+
+
+async def test_a_reply_is_gone_at_the_first_sweep_after_its_time(
+    expiring: Scene, clock: Clock
+) -> None:
+    await expiring.add("m1")
+    clock.move(minutes=30)
+    await expiring.finish("r-m1")
+    clock.move(minutes=59, seconds=59)
+    assert await expiring.store.sweep() == 0
+    assert await expiring.ids() == ["m1", "r-m1"]
+    clock.move(seconds=1)
+    assert await expiring.ids() == ["m1", "r-m1"]
+    assert await expiring.store.sweep() == 0
+    assert await expiring.ids() == []
+
+
+async def test_replies_expire_in_the_order_in_which_they_ended(
+    expiring: Scene, clock: Clock
+) -> None:
+    for id in ("m1", "m2", "m3"):
+        await expiring.add(id)
+    for reply in ("r-m3", "r-m1", "r-m2"):
+        await expiring.finish(reply)
+        clock.move(minutes=1)
+    clock.move(minutes=57)
+    for left in (["m1", "r-m1", "m2", "r-m2"], ["m2", "r-m2"], []):
+        await expiring.store.sweep()
+        assert await expiring.ids() == left
+        clock.move(minutes=1)
+
+
+async def test_a_reply_that_was_cleared_does_not_expire_again(
+    expiring: Scene, clock: Clock
+) -> None:
+    await expiring.add("m1")
+    await expiring.finish("r-m1")
+    await expiring.clear()
+    await expiring.add("m2")
+    cursor = await expiring.cursor()
+    clock.move(hours=2)
+    await expiring.store.sweep()
+    assert (await expiring.events(cursor)).events == ()
+
+
+async def test_an_id_that_is_used_again_has_the_time_of_its_new_reply(clock: Clock) -> None:
+    store = MemoryStore(clock, keep=timedelta(hours=48))
+    scene = Scene(store, "owner", await store.register(10))
+    await scene.add("m1")
+    await scene.finish("r-m1")
+    await scene.clear()
+    clock.move(hours=25)
+    await store.sweep()
+    await scene.add("m1")
+    clock.move(hours=24)
+    await store.sweep()
+    assert await scene.ids() == ["m1", "r-m1"]
+    await scene.finish("r-m1")
+    clock.move(hours=48)
+    await store.sweep()
+    assert await scene.ids() == []
+
+
+async def test_the_id_of_a_reply_that_expired_stays_used_for_a_day(
+    expiring: Scene, clock: Clock
+) -> None:
+    await expiring.add("m1")
+    await expiring.finish("r-m1")
+    clock.move(hours=1)
+    await expiring.store.sweep()
+    clock.move(hours=24)
+    await expiring.store.sweep()
+    with pytest.raises(MessageClearedError):
+        await expiring.add("m1", reply="other")
+    clock.move(milliseconds=1)
+    await expiring.store.sweep()
+    assert (await expiring.add("m1")).created
+
+
+async def test_a_chat_that_goes_on_for_days_keeps_only_what_is_young(
+    expiring: Scene, clock: Clock
+) -> None:
+    for number in range(100):
+        await expiring.add(f"m{number}", conversation=f"c{number}")
+        await expiring.finish(f"r-m{number}")
+        clock.move(hours=1)
+        await expiring.store.sweep()
+    store = store_of(expiring)
+    assert len(store._rows) == len(store._expiring) == 0
+    assert len(store._cleared) <= 50
+    assert len(store._threads) <= 25
+
+
+async def test_of_what_was_cleared_no_text_waits_for_its_time(
+    expiring: Scene, clock: Clock
+) -> None:
+    await expiring.add("m1")
+    await expiring.finish("r-m1", text="Secret", at_offset=0)
+    await expiring.clear()
+    assert "Secret" not in repr(store_of(expiring)._expiring)

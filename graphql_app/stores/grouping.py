@@ -1,0 +1,93 @@
+"""Many small calls to a server become few large ones."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Grouped(Generic[Item, Result]):
+    """Calls `run` with everything that was asked for at about the same time.
+
+        idle ──first item──▶ running ──▶ resting ──more came──▶ running
+                                            └──── nothing ─────▶ idle
+
+    One group is under way at a time, and what comes meanwhile is the next one. The first item of
+    a quiet time goes at once.
+
+    Args:
+        run: takes a group and returns a result for each item, in order; a result that is an
+            exception is raised to whoever asked for that item, and what `run` raises to all.
+        rest_seconds: the pause between the beginnings of two groups. 0 means none.
+        most: the most items of a group.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        rest_seconds: float = 0.0,
+        most: int = 1_000,
+    ) -> None:
+        self._run = run
+        self._rest_seconds = rest_seconds
+        self._most = most
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Result:
+        """The result for an item. Cancelling leaves it unknown whether the item was handled."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+        return await future
+
+    async def close(self) -> None:
+        """Cancels what is under way, and those who wait."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._end()  # A task that was cancelled before its first step ends nothing.
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            # Those who were woken by the same news ask in the same turn of the loop.
+            await asyncio.sleep(0)
+            while self._waiting:
+                began = loop.time()
+                group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._handle(group)
+                if (rest := began + self._rest_seconds - loop.time()) > 0:
+                    await asyncio.sleep(rest)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._task = None
+        for _, future in self._waiting:
+            future.cancel()
+        self._waiting = []
+
+    async def _handle(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results: Sequence[Result | Exception] = await self._run([item for item, _ in group])
+            if len(results) != len(group):
+                raise RuntimeError(f"{len(results)} results for {len(group)} items")
+        except asyncio.CancelledError:
+            for _, future in group:
+                future.cancel()
+            raise
+        except Exception as error:
+            results = [error] * len(group)
+        for (_, future), result in zip(group, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+                future.exception()  # Whoever is cancelled at this moment will not ask for it.
+            else:
+                future.set_result(result)

@@ -1,0 +1,692 @@
+"""The Redis store: atomic steps in Lua, and one connection for the news of all processes.
+
+    append, read ─▶ groups ─┐
+    all else ───────────────┴─▶ redis.lua ─▶ PUBLISH ─▶ the News of each process ─▶ its watchers
+
+What is kept where is drawn at the top of redis.lua. What was written survives a killed process, the
+server's too; what it survives of a power loss is for the server's `appendfsync` to say.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
+
+from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis, Sentinel, SSLConnection
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.backoff import NoBackoff
+
+from graphql_app.errors import (
+    ConfigurationError,
+    FencedError,
+    MessageClearedError,
+    MessageIdConflictError,
+    MessageNotFoundError,
+    StoreUnavailableError,
+)
+from graphql_app.interfaces import PRODUCER_LOST, Added, Draft, Events, Lease, Slice, Topic
+from graphql_app.messages import (
+    Conversation,
+    ConversationRef,
+    Message,
+    MessageChanged,
+    MessagesReset,
+    Ref,
+    ReplyError,
+    ReplyErrorCode,
+    Role,
+    Status,
+)
+from graphql_app.stores.grouping import Grouped
+from graphql_app.stores.outage import Outage
+from graphql_app.stores.urls import flag, kept_for, split_options, without_password
+from graphql_app.stores.watchers import Watchers, split_names, topic_name
+
+T = TypeVar("T")
+
+SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
+OLDEST_VERSION = (7, 0)
+
+ANSWER_SECONDS = 3.0
+"""How long a call may take, with waiting for a connection and making it."""
+
+SENTINEL_SECONDS = 0.5
+"""How long one Sentinel may take, so that a call has time to ask others."""
+
+CONNECTIONS = 16
+"""How many calls may be under way; further ones wait."""
+
+APPEND_REST_SECONDS = 0.01
+"""How long appends gather for the next call."""
+
+GROUP_ITEMS = 1_000
+GROUP_BYTES = 1_048_576
+"""About the most that one call appends or reads: it holds up everybody who uses the server."""
+
+EVENTS_IN_A_READ = 100
+
+SWEEP_ITEMS = 100
+SWEEP_CALLS = 50
+"""How much a sweep does in one call, and in all; the rest is for the next sweep."""
+
+HEARTBEAT_SECONDS = 1.5
+"""The silence after which the connection for news must show that it is alive, in as long again."""
+
+POLL_SECONDS = 0.25
+"""How often watchers are woken while there is no connection for news."""
+
+RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Pauses between the tries to get that connection back; the last one repeats."""
+
+AWAY = {"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOPERM", "NOREPLICAS", "OOM", "READONLY"}
+"""Errors of the server, by their first word, that are about its state and not about the call."""
+
+CONNECTION: dict[str, Any] = {
+    "protocol": 2,
+    "driver_info": None,
+    "retry": Retry(NoBackoff(), 1),  # A connection that rested in the pool may be dead.
+    "socket_connect_timeout": ANSWER_SECONDS,
+    "socket_timeout": None,  # ANSWER_SECONDS hold for a call as a whole.
+}
+
+PLACE = re.compile(
+    r"""
+    redis(?P<tls>s?)(?P<sentinel>\+sentinel)?://
+    (?:(?P<username>[^:@/]*)(?::(?P<password>[^/]*))?@)?
+    (?P<hosts>[^@/]*)
+    (?(sentinel)/(?P<service>[^/]+))
+    (?:/(?P<database>[0-9]{0,5}))?
+    """,
+    re.VERBOSE,
+)
+HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::(?P<port>[0-9]{1,5}))?")
+
+TLS_OPTIONS = (
+    "ssl_ca_certs",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+    "ssl_password",
+)
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LOST = (PRODUCER_LOST.code.value, PRODUCER_LOST.message)
+
+
+def from_url(url: str) -> "RedisStore":
+    """The store for a Redis server, or for the one that Sentinels call the master.
+
+        redis://[[user]:password@]host[:6379][/database]
+        redis+sentinel://[[user]:password@]host[:26379][,host[:26379]...]/service[/database]
+
+    With `rediss` in place of `redis`, connections use TLS, those to Sentinels too. User and
+    password are for the server; the Sentinels' are `sentinel_username` and `sentinel_password`.
+
+    Of the other options, `ttl` is how long replies are kept after their end, `volatile=1` accepts
+    a server that may lose what it has, and TLS_OPTIONS mean what they mean to redis-py.
+
+    Raises:
+        ConfigurationError: the URL says something else.
+    """
+    base, options = split_options(url, "ttl", "volatile", *TLS_OPTIONS, *SENTINEL_OPTIONS)
+    base, _, unknown = base.partition("?")
+    place = PLACE.fullmatch(base)
+    hosts = [HOST.fullmatch(host) for host in place["hosts"].split(",")] if place else [None]
+    if place is None or None in hosts or (len(hosts) > 1 and not place["service"]):
+        raise ConfigurationError(
+            f"store: {without_password(url)!r} is not understood; use "
+            "redis://user:password@host:6379/0 or "
+            "redis+sentinel://user:password@host:26379,host:26379/service/0."
+        )
+    allowed = ["ttl", "volatile"]
+    allowed += TLS_OPTIONS if place["tls"] else ()
+    allowed += SENTINEL_OPTIONS if place["service"] else ()
+    for name in (*options, *(option.partition("=")[0] for option in unknown.split("&") if option)):
+        if name not in allowed:
+            raise ConfigurationError(
+                f"store: {name} is no option of {base.partition(':')[0]}://, "
+                f"which takes {', '.join(allowed)}."
+            )
+    port = 26379 if place["service"] else 6379
+    pool, sentinel = _pool(
+        place,
+        [(host["name"].strip("[]"), int(host["port"] or port)) for host in hosts if host],
+        options,
+    )
+    return RedisStore(
+        pool,
+        sentinel,
+        shown=without_password(base),
+        channel=f"graphql_app:news:{place['database'] or 0}",
+        keep=kept_for(options),
+        is_volatile=flag(options, "volatile"),
+    )
+
+
+def _pool(
+    place: re.Match[str], addresses: list[tuple[str, int]], options: dict[str, str]
+) -> tuple[ConnectionPool, Sentinel | None]:
+    """Connections to a server, and the Sentinels that say which it is."""
+    tls: dict[str, Any] = {name: options[name] for name in TLS_OPTIONS if name in options}
+    if "ssl_check_hostname" in tls:
+        tls["ssl_check_hostname"] = flag(options, "ssl_check_hostname")
+    settings = {
+        **CONNECTION,
+        **tls,
+        "username": unquote(place["username"] or "") or None,
+        "password": unquote(place["password"] or "") or None,
+        "db": int(place["database"] or 0),
+    }
+    if not place["service"]:
+        [(host, port)] = addresses
+        if place["tls"]:
+            settings["connection_class"] = SSLConnection
+        return ConnectionPool(host=host, port=port, **settings), None
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        addresses,
+        sentinel_kwargs={
+            **CONNECTION,
+            **tls,
+            "ssl": bool(place["tls"]),
+            "username": options.get("sentinel_username"),
+            "password": options.get("sentinel_password"),
+            "retry": Retry(NoBackoff(), 0),
+            "socket_connect_timeout": SENTINEL_SECONDS,
+            "socket_timeout": SENTINEL_SECONDS,
+        },
+    )
+    settings["connection_class"] = (
+        SentinelManagedSSLConnection if place["tls"] else SentinelManagedConnection
+    )
+    service = unquote(place["service"])
+    pool = SentinelConnectionPool(service, sentinel, **settings)  # type: ignore[no-untyped-call]
+    return pool, sentinel
+
+
+class _Append(NamedTuple):
+    reply: Ref
+    lease: Lease
+    at_offset: int
+    text: bytes
+
+
+class RedisStore:
+    """Messages in a Redis server, for any number of processes."""
+
+    shared = True
+    poll_seconds = 5.0  # A safety net: every change wakes its watchers.
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        sentinel: Sentinel | None,
+        *,
+        shown: str,
+        channel: str,
+        keep: timedelta | None,
+        is_volatile: bool,
+    ) -> None:
+        self._pool = pool
+        self._sentinel = sentinel
+        self._shown = shown
+        self._channel = channel
+        self._keep = "" if keep is None else str(int(keep.total_seconds() * 1000))
+        self._is_volatile = is_volatile
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._redis = Redis(connection_pool=pool)
+        self._script = self._redis.register_script(SCRIPT)
+        self._outage = Outage(shown)
+        self._watchers: Watchers[str] = Watchers()
+        self._news = _News(pool, channel, self._watchers, Outage(f"{shown} (its news)"))
+        self._appends = Grouped(
+            self._append_all, rest_seconds=APPEND_REST_SECONDS, most=GROUP_ITEMS
+        )
+        self._reads = Grouped(self._read_all, most=GROUP_ITEMS)
+
+    # Opening and closing.
+
+    async def open(self) -> None:
+        """As the seam says.
+
+        Raises:
+            ConfigurationError: the server is none that keeps messages, or refuses us.
+        """
+        try:
+            self._check(await self._answer(self._redis.info))
+            await self._answer(self._news.open)
+        except BaseException as error:
+            await self.close()
+            refusal = error.__cause__ if isinstance(error, StoreUnavailableError) else error
+            if isinstance(refusal, (exceptions.AuthenticationError, exceptions.ResponseError)):
+                raise ConfigurationError(
+                    f"store: {self._shown!r} refuses us: {refusal}."
+                ) from error
+            raise
+
+    def _check(self, info: dict[str, Any]) -> None:
+        if info.get("redis_mode") == "sentinel":
+            raise self._unfit("is a Sentinel", "redis+sentinel://host:26379/service")
+        if info.get("cluster_enabled"):
+            raise self._unfit(
+                "is a Redis Cluster, which is not supported", "a single Redis or Redis Sentinel"
+            )
+        version = str(info["redis_version"])
+        if tuple(map(int, version.split(".")[:2])) < OLDEST_VERSION:
+            raise self._unfit(f"is Redis {version}", "7.0 or newer")
+        if self._is_volatile:
+            return
+        if not info.get("aof_enabled"):
+            raise self._unfit(
+                "would forget messages when it ends", "`appendonly yes` there, or ?volatile=1"
+            )
+        if info.get("maxmemory_policy") != "noeviction":
+            raise self._unfit(
+                "would drop messages when its memory is full",
+                "`maxmemory-policy noeviction` there, or ?volatile=1",
+            )
+
+    def _unfit(self, reason: str, way_out: str) -> ConfigurationError:
+        return ConfigurationError(f"store: {self._shown!r} {reason}; use {way_out}.")
+
+    async def close(self) -> None:
+        await self._news.close()
+        await self._appends.close()
+        await self._reads.close()
+        for closing in (self._pool, self._sentinel):
+            if closing is not None:
+                with suppress(exceptions.RedisError):  # Nobody waits for the server's goodbye.
+                    await closing.aclose()
+
+    async def ping(self) -> None:
+        await self._answer(self._redis.ping)
+
+    # Leases.
+
+    async def register(self, lease_seconds: float) -> Lease:
+        id = uuid.uuid4().hex
+        topic = topic_name(Lease(id, 0))
+        [epoch] = await self._ask("register", id, id, topic, round(lease_seconds * 1000))
+        return Lease(id, epoch)
+
+    async def renew(self, lease: Lease, number: int, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
+        [found] = await self._ask("renew", lease.id, _lease_name(lease))
+        # What streams is fetched, not what runs sent: it tells the orphans apart too.
+        pairs = iter(json.loads(found))
+        streaming = {name: int(renewals) for name, renewals in zip(pairs, pairs, strict=True)}
+        names = {_name(ref): ref for ref in running}
+        orphans = [
+            name for name, renewals in streaming.items() if name not in names and renewals < number
+        ]
+        for begin in range(0, len(orphans), SWEEP_ITEMS):
+            some = orphans[begin : begin + SWEEP_ITEMS]
+            await self._ask("lose", lease.id, _lease_name(lease), *LOST, *some)
+        return {ref for name, ref in names.items() if name not in streaming}
+
+    async def sweep(self) -> int:
+        lost = 0
+        for _ in range(SWEEP_CALLS):
+            some, more = await self._ask("sweep", "", self._keep, *LOST, SWEEP_ITEMS)
+            lost += some
+            if not more:
+                break
+        return lost
+
+    # Writing.
+
+    async def add(self, draft: Draft, lease: Lease) -> Added:
+        [name] = await self._ask(
+            "add",
+            draft.message.id,
+            _lease_name(lease),
+            draft.conversation.owner,
+            _name(draft.conversation),
+            topic_name(draft.conversation),
+            _name(draft.message),
+            _encoded(draft.content),
+            _name(draft.reply),
+            topic_name(draft.reply),
+            draft.renewals,
+        )
+        reply = Ref(draft.message.owner, _id(draft.message.owner, name.decode()))
+        return Added(reply, created=reply == draft.reply)
+
+    async def append(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
+        await self._appends(_Append(ref, lease, at_offset, _encoded(text)))
+
+    async def _append_all(self, appends: Sequence[_Append]) -> list[Exception | None]:
+        results: list[Exception | None] = []
+        for some in _portions(appends):
+            heads = [(_name(ref), _lease_name(lease), at) for ref, lease, at, _ in some]
+            texts = (append.text for append in some)
+            [outcomes] = await self._ask("append", "", json.dumps(heads), *texts)
+            for append, (word, *details) in zip(some, json.loads(outcomes), strict=True):
+                is_done = word == "ok"
+                results.append(None if is_done else _refusal(append.reply.id, word, *details))
+        return results
+
+    async def finish(
+        self,
+        ref: Ref,
+        status: Status,
+        *,
+        lease: Lease | None = None,
+        at_offset: int | None = None,
+        text: str = "",
+        error: ReplyError | None = None,
+    ) -> Message:
+        records, texts = await self._ask(
+            "finish",
+            ref.id,
+            _name(ref),
+            status.value,
+            *((error.code.value, error.message) if error else ("", "")),
+            "" if lease is None else _lease_name(lease),
+            "" if at_offset is None else at_offset,
+            _encoded(text),
+        )
+        [message] = _messages(ref.owner, records, texts)
+        return message
+
+    async def clear(self, conversation: ConversationRef) -> int:
+        [count] = await self._ask("clear", conversation.id, _name(conversation))
+        return int(count)
+
+    # Reading.
+
+    async def read(self, ref: Ref, after_offset: int) -> Slice:
+        return await self._reads((ref, after_offset))
+
+    async def _read_all(self, reads: Sequence[tuple[Ref, int]]) -> list[Slice | Exception]:
+        # Many follow the same reply from the same offset.
+        asked = list(dict.fromkeys(reads))
+        results: list[Slice | Exception] = []
+        while rest := asked[len(results) :]:
+            reads_of = json.dumps([(_name(ref), after_offset) for ref, after_offset in rest])
+            outcomes, texts = await self._ask("read", "", reads_of, GROUP_BYTES)
+            # Those that the answer had no room for are asked for again.
+            for (ref, _), (word, *details), text in zip(
+                rest, json.loads(outcomes), texts, strict=False
+            ):
+                is_found = word == "ok"
+                results.append(_slice(text, *details) if is_found else _refusal(ref.id, word))
+        found = dict(zip(asked, results, strict=True))
+        return [found[read] for read in reads]
+
+    async def message(self, ref: Ref) -> Message | None:
+        try:
+            records, texts = await self._ask("message", ref.id, _name(ref))
+        except MessageNotFoundError:
+            return None
+        [message] = _messages(ref.owner, records, texts)
+        return message
+
+    async def newest_reply(self, ref: Ref) -> Ref:
+        [name] = await self._ask("newest_reply", ref.id, _name(ref))
+        return Ref(ref.owner, _id(ref.owner, name.decode()))
+
+    async def messages(
+        self, conversation: ConversationRef, last: int, before: Ref | None
+    ) -> tuple[Message, ...]:
+        records, texts = await self._ask(
+            "messages",
+            "" if before is None else before.id,
+            _name(conversation),
+            "" if before is None else _name(before),
+            last,
+        )
+        return _messages(conversation.owner, records, texts)
+
+    async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
+        [found] = await self._ask("conversations", "", owner, first)
+        return tuple(
+            Conversation(_id(owner, name), _time(created), _time(updated))
+            for name, created, updated in json.loads(found)
+        )
+
+    async def history(self, reply: Ref) -> tuple[Message, ...]:
+        records, texts = await self._ask("history", reply.id, _name(reply))
+        return _messages(reply.owner, records, texts)
+
+    async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
+        is_reset, cursor, more, records, texts = await self._ask(
+            "events",
+            conversation.id,
+            _name(conversation),
+            "" if cursor is None else cursor,
+            last,
+            EVENTS_IN_A_READ,
+        )
+        messages = _messages(conversation.owner, records, texts)
+        if is_reset:
+            return Events((MessagesReset(conversation.id, messages),), cursor)
+        return Events(tuple(map(MessageChanged, messages)), cursor, more=bool(more))
+
+    def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
+        return self._watchers.add(topic_name(topic), wake)
+
+    # Calling the server.
+
+    async def _ask(self, operation: str, about: str, *arguments: str | bytes | int) -> list[Any]:
+        """What an operation of redis.lua returns; what it refuses is raised, about that id."""
+        answer: list[Any] = await self._answer(
+            lambda: self._script(args=(self._channel, operation, *arguments))
+        )
+        if answer[0] != b"ok":
+            raise _refusal(about, *(word.decode() for word in answer))
+        return answer[1:]
+
+    async def _answer(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What the server answers.
+
+        A call that is cancelled, or takes too long, closes its connection: nobody gets the answer
+        to another's question.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS), self._slots:
+                answer = await call()
+        except (exceptions.RedisError, OSError) as error:
+            if not _is_away(error):
+                raise
+            self._outage.begins(error)
+            raise StoreUnavailableError from error
+        self._outage.ends()
+        return answer
+
+
+class _News:
+    """Hears which topics changed, whoever changed them, and wakes their watchers.
+
+        listening ──the connection is lost, or silent──▶ away ──subscribed──▶ listening
+
+    What is published meanwhile is lost: while it is away all watchers are woken now and then, and
+    once when it is back. A process hears of its own changes in this way only, and so also of those
+    whose caller has gone, or that happen long after their caller gave up.
+    """
+
+    def __init__(
+        self, pool: ConnectionPool, channel: str, watchers: Watchers[str], outage: Outage
+    ) -> None:
+        self._pool = pool
+        self._channel = channel
+        self._watchers = watchers
+        self._outage = outage
+        self._connection: AbstractConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Returns when everything that is published from now on will be heard."""
+        await self._subscribe()
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._stop_polling()
+        await self._disconnect()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:  # Whatever it is, a new connection is the answer to it.
+                self._outage.begins(error)
+            self._poll()
+            await self._subscribe_again()
+            self._stop_polling()
+            self._outage.ends()
+            self._watchers.wake_all()
+
+    async def _listen(self) -> None:
+        connection, is_asked = self._connection, False
+        assert connection is not None
+        while True:
+            answer = await connection.read_response(timeout=HEARTBEAT_SECONDS)
+            if answer is None:
+                if is_asked:
+                    raise exceptions.TimeoutError("no sign of life")
+                await connection.send_command("PING")
+            elif answer[0] == b"message":
+                self._watchers.wake(split_names(answer[2].decode()))
+            is_asked = answer is None
+
+    async def _subscribe(self) -> None:
+        await self._disconnect()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        self._connection = connection
+        await connection.connect()  # type: ignore[no-untyped-call]
+        await connection.send_command("SUBSCRIBE", self._channel)
+        await connection.read_response()
+
+    async def _subscribe_again(self) -> None:
+        for pause in itertools.chain(RECONNECT_SECONDS, itertools.repeat(RECONNECT_SECONDS[-1])):
+            await asyncio.sleep(pause)
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await self._subscribe()
+            except Exception as error:
+                self._outage.begins(error)
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+
+    def _poll(self) -> None:
+        self._watchers.wake_all()
+        self._timer = asyncio.get_running_loop().call_later(POLL_SECONDS, self._poll)
+
+    def _stop_polling(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+# Names, times and texts as they are in the store.
+
+
+def _name(ref: Ref | ConversationRef) -> str:
+    return f"{len(ref.owner)}:{ref.owner}:{ref.id}"
+
+
+def _id(owner: str, name: str) -> str:
+    """The id in a name."""
+    return name[len(f"{len(owner)}:{owner}:") :]
+
+
+def _lease_name(lease: Lease) -> str:
+    return f"{lease.id}:{lease.epoch}"
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-16-le")
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-16-le")
+
+
+def _time(milliseconds: str) -> datetime:
+    return EPOCH + timedelta(milliseconds=int(milliseconds))
+
+
+def _error(code: str, message: str) -> ReplyError | None:
+    return ReplyError(ReplyErrorCode(code), message) if code else None
+
+
+def _slice(text: bytes, begin: int, end: int, status: str, code: str, error: str) -> Slice:
+    return Slice(begin, _decoded(text), end, Status(status), _error(code, error))
+
+
+def _messages(owner: str, records: bytes, texts: Sequence[bytes]) -> tuple[Message, ...]:
+    return tuple(
+        Message(
+            id=_id(owner, name),
+            conversation_id=_id(owner, conversation),
+            role=Role.ASSISTANT if reply_to else Role.USER,
+            content=_decoded(text),
+            status=Status(status or "DONE"),
+            created_at=_time(created),
+            reply_to_id=_id(owner, reply_to) if reply_to else None,
+            error=_error(code, error),
+        )
+        for (name, conversation, created, reply_to, status, code, error), text in zip(
+            json.loads(records), texts, strict=True
+        )
+    )
+
+
+def _portions(appends: Iterable[_Append]) -> Iterator[list[_Append]]:
+    """Appends in lists of about GROUP_BYTES."""
+    some: list[_Append] = []
+    size = 0
+    for append in appends:
+        some.append(append)
+        size += len(append.text)
+        if size >= GROUP_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+# What goes wrong.
+
+
+def _refusal(id: str, word: str, *details: str) -> Exception:
+    """What the first word of an answer means; `details` are the rest of it."""
+    match word:
+        case "no message":
+            return MessageNotFoundError(id)
+        case "no reply":
+            return MessageNotFoundError(id, "reply")
+        case "cleared":
+            return MessageClearedError(id)
+        case "conflict":
+            return MessageIdConflictError(id, *details)
+        case "unfit":
+            return ValueError(f"the text of {id!r} at offset {details[0]} is another")
+    return FencedError(f"nothing more may be written to {id!r}")
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether an error says that the server cannot serve now."""
+    if isinstance(error, exceptions.ResponseError):
+        return (error.status_code or str(error).partition(" ")[0]) in AWAY
+    return isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError))

@@ -1,0 +1,100 @@
+"""The tables of the SQL stores.
+
+    conversation ──< message ──< piece            lease ─ ─< message (while it streams)
+                                                  cleared: the ids of messages that were removed
+
+Times are whole milliseconds since 1970 and numbers of events microseconds, both by the database's
+clock. `migrations/` makes these tables; a test keeps the two alike.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+
+conversations = Table(
+    "conversation",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    # The number of the last event. It follows the clock, so that a conversation that was
+    # forgotten and begins anew never goes back behind a cursor.
+    Column("sequence", BigInteger, nullable=False),
+    # Events up to this number are gone: who has an older cursor starts over.
+    Column("reset_at", BigInteger, nullable=False),
+    # The number of the last event that a message gave: the most recently used come first.
+    Column("used", BigInteger, nullable=False),
+    Column("last_created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+messages = Table(
+    "message",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("conversation", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    # Empty while a reply streams: its text is in pieces then.
+    Column("content", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("reply_to", Text),
+    Column("newest_reply", Text),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    # The lease that a reply streams under; NULL for everything that does not stream.
+    Column("epoch", BigInteger),
+    Column("renewals", BigInteger),
+    # The numbers of the events that tell of the message's coming, and of its end.
+    Column("added", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("ended_at", BigInteger),
+)
+Index("message_added", messages.c.owner, messages.c.conversation, messages.c.added, unique=True)
+Index("message_ended", messages.c.owner, messages.c.conversation, messages.c.ended)
+Index(
+    "message_streaming",
+    messages.c.epoch,
+    sqlite_where=messages.c.epoch.is_not(None),
+    postgresql_where=messages.c.epoch.is_not(None),
+)
+Index("message_ended_at", messages.c.ended_at)
+
+pieces = Table(
+    "piece",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("message", Text, primary_key=True),
+    # The offset behind the text, in UTF-16 code units. It begins where the piece before it ends.
+    Column("end_offset", BigInteger, primary_key=True),
+    Column("text", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+leases = Table(
+    "lease",
+    metadata,
+    Column(
+        "epoch",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("id", Text, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    # How often somebody else ended a reply that streamed under this lease.
+    Column("notices", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # An epoch is never used again.
+)
+
+cleared = Table(
+    "cleared",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("cleared_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("cleared_cleared_at", cleared.c.cleared_at)
