@@ -275,15 +275,15 @@ def bound_sockets(settings: Settings) -> list[socket.socket]:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
             listener.bind((address[0], port, *address[2:]))
             port = listener.getsockname()[1]  # If any will do, then the same for all.
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for listener in sockets:
             listener.close()
         raise not_listening(settings, error) from error
     return sockets
 
 
-def not_listening(settings: Settings, error: OSError) -> ConfigurationError:
-    reason = error.strerror or error
+def not_listening(settings: Settings, error: Exception) -> ConfigurationError:
+    reason = getattr(error, "strerror", None) or error
     return ConfigurationError(f"port: {settings.port} on {settings.host} cannot be used: {reason}.")
 
 

@@ -24,6 +24,17 @@ async def running_chat(
             yield chat
 
 
+async def abandon(chat: ChatService) -> None:
+    """What is left of a service whose process was killed: nothing of it runs, its lease stays."""
+    keeper = chat._keeper
+    tasks = [*chat._tasks, *filter(None, [keeper._task])]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    keeper._unwatch()
+
+
 async def settled() -> None:
     """Returns when everything that could run without waiting for time has run."""
     for _ in range(50):
@@ -54,8 +65,8 @@ class Client:
         self.content = units[: 2 * chunk.offset].decode("utf-16-le") + chunk.text
         self.chunks.append(chunk)
 
-    async def next(self) -> Chunk:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def next(self, patience: float | None = PATIENCE_SECONDS) -> Chunk:
+        async with asyncio.timeout(patience):
             chunk = await anext(self._stream)
         self.apply(chunk)
         return chunk
@@ -94,8 +105,8 @@ class Window:
             self.messages[event.message.id] = event.message
         self.events.append(event)
 
-    async def next(self) -> ConversationEvent:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def next(self, patience: float | None = PATIENCE_SECONDS) -> ConversationEvent:
+        async with asyncio.timeout(patience):
             event = await anext(self._stream)
         self.apply(event)
         return event

@@ -14,9 +14,10 @@ from collections.abc import (
 )
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from graphql_app.errors import StoreUnavailableError
+from graphql_app.interfaces import Store
 from graphql_app.messages import Message
 from graphql_app.stores.memory import MemoryStore
 
@@ -40,18 +41,19 @@ class Gate:
         await self._opened.wait()
 
 
-class FaultyStore(MemoryStore):
-    """A memory store that cannot be reached, is slow or is broken when told so.
+ANYTHING = "anything"
+"""Stands for every method of a store, but for opening and closing it."""
+
+
+class Faults:
+    """What goes wrong with the calls of a store, when told so.
 
     `failing_on` fails before a method does anything; `losing_answers_of` fails after it did
     everything, as when a connection dies while the answer is under way. `holding` and
     `holding_answers_of` are slow there instead of failing.
     """
 
-    poll_seconds = 60.0  # So that a wake-up that is missing is noticed.
-
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        super().__init__(clock)
+    def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self._failing: Counter[str] = Counter()
         self._losing: Counter[str] = Counter()
@@ -69,6 +71,11 @@ class FaultyStore(MemoryStore):
         """Raises what no store should raise: a defect."""
         self._broken[method] = times
 
+    def healed(self) -> None:
+        """Nothing fails any more."""
+        for counter in (self._failing, self._losing, self._broken):
+            counter.clear()
+
     def holding(self, method: str) -> Gate:
         """Every call waits at the gate before it does anything."""
         gate = self._gates[method] = Gate()
@@ -78,6 +85,67 @@ class FaultyStore(MemoryStore):
         """Every call does everything, and then waits at the gate."""
         gate = self._answer_gates[method] = Gate()
         return gate
+
+    def around(self, store: Store) -> Store:
+        """Any store, whose calls go wrong when told so."""
+        return cast(Store, _FaultyConnection(store, self))
+
+    def with_faults(
+        self, name: str, method: Callable[..., Awaitable[Any]]
+    ) -> Callable[..., Awaitable[Any]]:
+        """A method of a store, with what goes wrong."""
+        names = (name,) if name in ("open", "close") else (name, ANYTHING)
+
+        def happens(counter: Counter[str]) -> bool:
+            for each in names:
+                if counter[each] > 0:
+                    counter[each] -= 1
+                    return True
+            return False
+
+        async def wait_at(gates: dict[str, Gate]) -> None:
+            for each in names:
+                if (gate := gates.get(each)) is not None:
+                    await gate.pass_through()
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            self.calls[name] += 1
+            await wait_at(self._gates)
+            if happens(self._broken):
+                raise RuntimeError("the store is broken")
+            if happens(self._failing):
+                raise StoreUnavailableError
+            result = await method(*arguments, **named)
+            if happens(self._losing):
+                raise StoreUnavailableError
+            await wait_at(self._answer_gates)
+            return result
+
+        return call
+
+
+class _FaultyConnection:
+    """A store, seen through faults."""
+
+    def __init__(self, store: Store, faults: Faults) -> None:
+        self._store = store
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        return (
+            self._faults.with_faults(name, found) if inspect.iscoroutinefunction(found) else found
+        )
+
+
+class FaultyStore(Faults, MemoryStore):
+    """A memory store that cannot be reached, is slow or is broken when told so."""
+
+    poll_seconds = 60.0  # So that a wake-up that is missing is noticed.
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        Faults.__init__(self)
+        MemoryStore.__init__(self, clock)
 
     async def ending_all_leases(self) -> None:
         """What a sweep by another process does while this one is asleep."""
@@ -98,30 +166,7 @@ class FaultyStore(MemoryStore):
         found = super().__getattribute__(name)
         if name.startswith("_") or not inspect.iscoroutinefunction(found):
             return found
-        return self._faulty(name, found)
-
-    def _faulty(
-        self, name: str, method: Callable[..., Awaitable[Any]]
-    ) -> Callable[..., Awaitable[Any]]:
-        async def call(*arguments: Any, **named: Any) -> Any:
-            self.calls[name] += 1
-            if (gate := self._gates.get(name)) is not None:
-                await gate.pass_through()
-            if self._broken[name] > 0:
-                self._broken[name] -= 1
-                raise RuntimeError("the store is broken")
-            if self._failing[name] > 0:
-                self._failing[name] -= 1
-                raise StoreUnavailableError
-            result = await method(*arguments, **named)
-            if self._losing[name] > 0:
-                self._losing[name] -= 1
-                raise StoreUnavailableError
-            if (gate := self._answer_gates.get(name)) is not None:
-                await gate.pass_through()
-            return result
-
-        return call
+        return self.with_faults(name, found)
 
 
 class ScriptedCompletion:

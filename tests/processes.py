@@ -52,7 +52,7 @@ class ServerProcess:
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
 
-    def signal(self, *numbers: signal.Signals) -> None:
+    def send_signals(self, *numbers: signal.Signals) -> None:
         """Sends signals, and gives each the time to arrive."""
         for number in numbers:
             self.process.send_signal(number)
@@ -124,7 +124,9 @@ def refusing(
 
 def _children(pid: int) -> list[int]:
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except FileNotFoundError:
         return []
 

@@ -8,9 +8,9 @@ from graphql_app.stores.urls import without_password
 
 BACKENDS = {
     "memory": ("graphql_app.stores.memory", ""),
-    "sqlite": ("graphql_app.stores.sqlite", "sql"),
-    "postgresql": ("graphql_app.stores.postgresql", "sql"),
-    "postgres": ("graphql_app.stores.postgresql", "sql"),
+    "sqlite": ("graphql_app.stores.sql.sqlite", "sql"),
+    "postgresql": ("graphql_app.stores.sql.postgresql", "sql"),
+    "postgres": ("graphql_app.stores.sql.postgresql", "sql"),
     "redis": ("graphql_app.stores.redis", "redis"),
     "rediss": ("graphql_app.stores.redis", "redis"),
     "redis+sentinel": ("graphql_app.stores.redis", "redis"),

@@ -82,11 +82,12 @@ end
 -- Begins a conversation, or keeps one that was about to be forgotten.
 local function keep_conversation(conversation, owner, topic)
   local record = key('conversation', conversation)
-  if call('EXISTS', record) == 0 then
+  if call('EXISTS', record) == 1 then
+    call('PERSIST', record)
+  else
     call('HSET', record, 'owner', owner, 'topic', topic, 'created', 0, 'updated', 0,
       'began', next_number(), 'reset', 0)
   end
-  call('PERSIST', record)
 end
 
 -- Adds a message, with further fields, at the end of a conversation.
@@ -306,8 +307,10 @@ function operations.add(lease, owner, conversation, topic, message, content, rep
     end
     return {'ok', its_reply}
   end
-  keep_conversation(conversation, owner, topic)
+  -- This comes first: Redis refuses a script for want of memory at its first write or not at all,
+  -- and only if that write needs memory.
   call('SET', key('text', message), content)
+  keep_conversation(conversation, owner, topic)
   insert(conversation, message, 'reply', reply)
   insert(conversation, reply, 'reply_to', message, 'topic', reply_topic,
     'status', 'STREAMING', 'lease', lease)

@@ -93,8 +93,18 @@ POLL_SECONDS = 0.25
 RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses between the tries to get that connection back; the last one repeats."""
 
+MASTER_SECONDS = 1.0
+"""How often Sentinels are asked which server is the master."""
+
 AWAY = {"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOPERM", "NOREPLICAS", "OOM", "READONLY"}
 """Errors of the server, by their first word, that are about its state and not about the call."""
+
+REFUSALS = (
+    exceptions.AuthenticationError,
+    exceptions.NoPermissionError,
+    exceptions.ResponseError,
+)
+"""What the server says at first to those whom it will never serve."""
 
 CONNECTION: dict[str, Any] = {
     "protocol": 2,
@@ -114,7 +124,7 @@ PLACE = re.compile(
     """,
     re.VERBOSE,
 )
-HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::(?P<port>[0-9]{1,5}))?")
+HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?")
 
 TLS_OPTIONS = (
     "ssl_ca_certs",
@@ -243,18 +253,15 @@ class RedisStore:
         keep: timedelta | None,
         is_volatile: bool,
     ) -> None:
-        self._pool = pool
-        self._sentinel = sentinel
         self._shown = shown
-        self._channel = channel
         self._keep = "" if keep is None else str(int(keep.total_seconds() * 1000))
         self._is_volatile = is_volatile
-        self._slots = asyncio.Semaphore(CONNECTIONS)
-        self._redis = Redis(connection_pool=pool)
-        self._script = self._redis.register_script(SCRIPT)
-        self._outage = Outage(shown)
         self._watchers: Watchers[str] = Watchers()
+        self._server = _Server(pool, channel, Outage(shown))
         self._news = _News(pool, channel, self._watchers, Outage(f"{shown} (its news)"))
+        self._master = None
+        if isinstance(pool, SentinelConnectionPool) and sentinel is not None:
+            self._master = _Master(pool, sentinel, self._news)
         self._appends = Grouped(
             self._append_all, rest_seconds=APPEND_REST_SECONDS, most=GROUP_ITEMS
         )
@@ -266,21 +273,23 @@ class RedisStore:
         """As the seam says.
 
         Raises:
-            ConfigurationError: the server is none that keeps messages, or refuses us.
+            ConfigurationError: the server is none for messages, or refuses us.
         """
         try:
-            self._check(await self._answer(self._redis.info))
-            await self._answer(self._news.open)
+            self._server.open()
+            self._check(await self._server.answer(self._server.info))
+            await self._server.answer(self._news.open)
+            if self._master is not None:
+                self._master.open()
         except BaseException as error:
             await self.close()
-            refusal = error.__cause__ if isinstance(error, StoreUnavailableError) else error
-            if isinstance(refusal, (exceptions.AuthenticationError, exceptions.ResponseError)):
-                raise ConfigurationError(
-                    f"store: {self._shown!r} refuses us: {refusal}."
-                ) from error
+            cause = error.__cause__ if isinstance(error, StoreUnavailableError) else error
+            if isinstance(cause, REFUSALS):
+                raise ConfigurationError(f"store: {self._shown!r} refuses us: {cause}.") from error
             raise
 
     def _check(self, info: dict[str, Any]) -> None:
+        """Refuses a server that cannot keep messages, or not as well as the URL wants it."""
         if info.get("redis_mode") == "sentinel":
             raise self._unfit("is a Sentinel", "redis+sentinel://host:26379/service")
         if info.get("cluster_enabled"):
@@ -306,27 +315,28 @@ class RedisStore:
         return ConfigurationError(f"store: {self._shown!r} {reason}; use {way_out}.")
 
     async def close(self) -> None:
+        """As the seam says. Calls that are under way fail."""
+        await self._server.end_calls()
+        if self._master is not None:
+            await self._master.close()
         await self._news.close()
         await self._appends.close()
         await self._reads.close()
-        for closing in (self._pool, self._sentinel):
-            if closing is not None:
-                with suppress(exceptions.RedisError):  # Nobody waits for the server's goodbye.
-                    await closing.aclose()
+        await self._server.close()
 
     async def ping(self) -> None:
-        await self._answer(self._redis.ping)
+        await self._server.answer(self._server.ping)
 
     # Leases.
 
     async def register(self, lease_seconds: float) -> Lease:
         id = uuid.uuid4().hex
         topic = topic_name(Lease(id, 0))
-        [epoch] = await self._ask("register", id, id, topic, round(lease_seconds * 1000))
+        [epoch] = await self._server.ask("register", id, id, topic, round(lease_seconds * 1000))
         return Lease(id, epoch)
 
     async def renew(self, lease: Lease, number: int, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
-        [found] = await self._ask("renew", lease.id, _lease_name(lease))
+        [found] = await self._server.ask("renew", lease.id, _lease_name(lease))
         # What streams is fetched, not what runs sent: it tells the orphans apart too.
         pairs = iter(json.loads(found))
         streaming = {name: int(renewals) for name, renewals in zip(pairs, pairs, strict=True)}
@@ -336,13 +346,13 @@ class RedisStore:
         ]
         for begin in range(0, len(orphans), SWEEP_ITEMS):
             some = orphans[begin : begin + SWEEP_ITEMS]
-            await self._ask("lose", lease.id, _lease_name(lease), *LOST, *some)
+            await self._server.ask("lose", lease.id, _lease_name(lease), *LOST, *some)
         return {ref for name, ref in names.items() if name not in streaming}
 
     async def sweep(self) -> int:
         lost = 0
         for _ in range(SWEEP_CALLS):
-            some, more = await self._ask("sweep", "", self._keep, *LOST, SWEEP_ITEMS)
+            some, more = await self._server.ask("sweep", "", self._keep, *LOST, SWEEP_ITEMS)
             lost += some
             if not more:
                 break
@@ -351,7 +361,7 @@ class RedisStore:
     # Writing.
 
     async def add(self, draft: Draft, lease: Lease) -> Added:
-        [name] = await self._ask(
+        [name] = await self._server.ask(
             "add",
             draft.message.id,
             _lease_name(lease),
@@ -375,7 +385,7 @@ class RedisStore:
         for some in _portions(appends):
             heads = [(_name(ref), _lease_name(lease), at) for ref, lease, at, _ in some]
             texts = (append.text for append in some)
-            [outcomes] = await self._ask("append", "", json.dumps(heads), *texts)
+            [outcomes] = await self._server.ask("append", "", json.dumps(heads), *texts)
             for append, (word, *details) in zip(some, json.loads(outcomes), strict=True):
                 is_done = word == "ok"
                 results.append(None if is_done else _refusal(append.reply.id, word, *details))
@@ -391,7 +401,7 @@ class RedisStore:
         text: str = "",
         error: ReplyError | None = None,
     ) -> Message:
-        records, texts = await self._ask(
+        records, texts = await self._server.ask(
             "finish",
             ref.id,
             _name(ref),
@@ -405,7 +415,7 @@ class RedisStore:
         return message
 
     async def clear(self, conversation: ConversationRef) -> int:
-        [count] = await self._ask("clear", conversation.id, _name(conversation))
+        [count] = await self._server.ask("clear", conversation.id, _name(conversation))
         return int(count)
 
     # Reading.
@@ -419,7 +429,7 @@ class RedisStore:
         results: list[Slice | Exception] = []
         while rest := asked[len(results) :]:
             reads_of = json.dumps([(_name(ref), after_offset) for ref, after_offset in rest])
-            outcomes, texts = await self._ask("read", "", reads_of, GROUP_BYTES)
+            outcomes, texts = await self._server.ask("read", "", reads_of, GROUP_BYTES)
             # Those that the answer had no room for are asked for again.
             for (ref, _), (word, *details), text in zip(
                 rest, json.loads(outcomes), texts, strict=False
@@ -431,20 +441,20 @@ class RedisStore:
 
     async def message(self, ref: Ref) -> Message | None:
         try:
-            records, texts = await self._ask("message", ref.id, _name(ref))
+            records, texts = await self._server.ask("message", ref.id, _name(ref))
         except MessageNotFoundError:
             return None
         [message] = _messages(ref.owner, records, texts)
         return message
 
     async def newest_reply(self, ref: Ref) -> Ref:
-        [name] = await self._ask("newest_reply", ref.id, _name(ref))
+        [name] = await self._server.ask("newest_reply", ref.id, _name(ref))
         return Ref(ref.owner, _id(ref.owner, name.decode()))
 
     async def messages(
         self, conversation: ConversationRef, last: int, before: Ref | None
     ) -> tuple[Message, ...]:
-        records, texts = await self._ask(
+        records, texts = await self._server.ask(
             "messages",
             "" if before is None else before.id,
             _name(conversation),
@@ -454,18 +464,18 @@ class RedisStore:
         return _messages(conversation.owner, records, texts)
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
-        [found] = await self._ask("conversations", "", owner, first)
+        [found] = await self._server.ask("conversations", "", owner, first)
         return tuple(
             Conversation(_id(owner, name), _time(created), _time(updated))
             for name, created, updated in json.loads(found)
         )
 
     async def history(self, reply: Ref) -> tuple[Message, ...]:
-        records, texts = await self._ask("history", reply.id, _name(reply))
+        records, texts = await self._server.ask("history", reply.id, _name(reply))
         return _messages(reply.owner, records, texts)
 
     async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
-        is_reset, cursor, more, records, texts = await self._ask(
+        is_reset, cursor, more, records, texts = await self._server.ask(
             "events",
             conversation.id,
             _name(conversation),
@@ -481,31 +491,77 @@ class RedisStore:
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
         return self._watchers.add(topic_name(topic), wake)
 
-    # Calling the server.
 
-    async def _ask(self, operation: str, about: str, *arguments: str | bytes | int) -> list[Any]:
+class _Server:
+    """The server, as far as it is called: by so many at a time, and for so long."""
+
+    def __init__(self, pool: ConnectionPool, channel: str, outage: Outage) -> None:
+        self._pool = pool
+        self._channel = channel
+        self._outage = outage
+        self._redis = Redis(connection_pool=pool)
+        self._script = self._redis.register_script(SCRIPT)
+        self._is_open = False
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._deadlines: set[asyncio.Timeout] = set()
+
+    def open(self) -> None:
+        self._is_open = True
+
+    async def end_calls(self) -> None:
+        """Makes the calls that are under way fail, and those that come."""
+        self._is_open = False
+        while self._deadlines:
+            for deadline in self._deadlines:
+                if not deadline.expired():
+                    deadline.reschedule(0)
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        with suppress(exceptions.RedisError):  # The server need not say goodbye.
+            await self._pool.aclose()
+
+    async def info(self) -> dict[str, Any]:
+        info: dict[str, Any] = await self._redis.info()
+        return info
+
+    async def ping(self) -> None:
+        await self._redis.execute_command("PING")  # type: ignore[no-untyped-call]
+
+    async def ask(self, operation: str, about: str, *arguments: str | bytes | int) -> list[Any]:
         """What an operation of redis.lua returns; what it refuses is raised, about that id."""
-        answer: list[Any] = await self._answer(
+        answer: list[Any] = await self.answer(
             lambda: self._script(args=(self._channel, operation, *arguments))
         )
         if answer[0] != b"ok":
             raise _refusal(about, *(word.decode() for word in answer))
         return answer[1:]
 
-    async def _answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What the server answers.
+    async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What the server answers to a call.
 
-        A call that is cancelled, or takes too long, closes its connection: nobody gets the answer
-        to another's question.
+        A call that is cancelled or takes too long has its connection closed, so that its answer is
+        not taken for another's. Trying once more at once, as redis-py does, is harmless: so is
+        every repetition.
+
+        Raises:
+            StoreUnavailableError: it cannot be reached, or can do nothing for anybody.
         """
+        if not self._is_open:
+            raise StoreUnavailableError
+        deadline = asyncio.timeout(ANSWER_SECONDS)
+        self._deadlines.add(deadline)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), self._slots:
+            async with deadline, self._slots:
                 answer = await call()
         except (exceptions.RedisError, OSError) as error:
             if not _is_away(error):
                 raise
-            self._outage.begins(error)
+            if self._is_open:
+                self._outage.begins(error)
             raise StoreUnavailableError from error
+        finally:
+            self._deadlines.discard(deadline)
         self._outage.ends()
         return answer
 
@@ -528,6 +584,7 @@ class _News:
         self._watchers = watchers
         self._outage = outage
         self._connection: AbstractConnection | None = None
+        self._leaves = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -547,7 +604,7 @@ class _News:
         while True:
             try:
                 await self._listen()
-            except Exception as error:  # Whatever it is, a new connection is the answer to it.
+            except Exception as error:  # Whatever it is, the answer is a new connection.
                 self._outage.begins(error)
             self._poll()
             await self._subscribe_again()
@@ -558,7 +615,7 @@ class _News:
     async def _listen(self) -> None:
         connection, is_asked = self._connection, False
         assert connection is not None
-        while True:
+        while not self._leaves:
             answer = await connection.read_response(timeout=HEARTBEAT_SECONDS)
             if answer is None:
                 if is_asked:
@@ -571,7 +628,7 @@ class _News:
     async def _subscribe(self) -> None:
         await self._disconnect()
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        self._connection = connection
+        self._connection, self._leaves = connection, False
         await connection.connect()  # type: ignore[no-untyped-call]
         await connection.send_command("SUBSCRIBE", self._channel)
         await connection.read_response()
@@ -581,7 +638,8 @@ class _News:
             await asyncio.sleep(pause)
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    return await self._subscribe()
+                    await self._subscribe()
+                return
             except Exception as error:
                 self._outage.begins(error)
 
@@ -596,6 +654,51 @@ class _News:
     def _stop_polling(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def leave(self) -> None:
+        """Looks for the server anew, within a heartbeat."""
+        self._leaves = True
+
+
+class _Master:
+    """Leaves a server as soon as the Sentinels call another one the master.
+
+    The old one may be alive, and take for seconds what it will then forget.
+    """
+
+    def __init__(self, pool: SentinelConnectionPool, sentinel: Sentinel, news: "_News") -> None:
+        self._pool = pool
+        self._sentinel = sentinel
+        self._news = news
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        with suppress(exceptions.RedisError):
+            await self._sentinel.aclose()
+
+    async def _run(self) -> None:
+        known = await self._address()
+        while True:
+            await asyncio.sleep(MASTER_SECONDS)
+            address = await self._address()
+            if address not in (known, None):
+                known = address
+                await self._pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+                self._news.leave()
+
+    async def _address(self) -> tuple[str, int] | None:
+        try:
+            # Connections to another one that are not in use are closed by this.
+            address: tuple[str, int] = await self._pool.get_master_address()  # type: ignore[no-untyped-call]
+        except Exception:  # Those who need the master will say that there is none.
+            return None
+        return address
 
 
 # Names, times and texts as they are in the store.

@@ -16,7 +16,7 @@ from tests.chaos.rounds import LONG, SHORT, Scale, judge, play
 from tests.chaos.sites import REQUIREMENTS, Sites, no_small_disk
 from tests.servers import program
 
-SHOWN_VIOLATIONS = 20
+SHOWN_VIOLATIONS = 8
 """Of one round; all of them can be had from its history."""
 
 STORES = ("memory", "sqlite", "postgresql", "redis")

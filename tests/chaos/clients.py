@@ -188,6 +188,7 @@ class Reader:
         self.is_over = False
         self._recorder = recorder
         self._was_sent = False
+        self._is_made_up = False
 
     async def follow(
         self,
@@ -214,6 +215,9 @@ class Reader:
                     self._was_sent = True
                 if how == Way.WRONG:
                     self.content = made_up
+                    self._is_made_up = True
+                elif self._is_made_up and how in (Way.CONTENT, Way.OFFSET):
+                    how = Way.WRONG  # The text that was made up was not healed yet.
                 document, variables = self._operation(how)
                 self._record_opening(stream, process, how)
                 is_open = True
@@ -291,6 +295,7 @@ class Reader:
         units = self.content.encode("utf-16-le")[: 2 * chunk["offset"]]
         # What is wrong with a chunk is for the checker to say.
         self.content = units.decode("utf-16-le", "ignore") + chunk["text"]
+        self._is_made_up = False
         return bool(chunk["status"] != "STREAMING")
 
 

@@ -342,11 +342,28 @@ class Evidence:
         )
 
     def may_lose_lease(self, process: str, until: float) -> bool:
-        """Whether a process was killed, or hindered for so long that its lease may have ended."""
+        """Whether a process was killed, or hindered for so long that its lease may have ended.
+
+        If nobody could use the store, nobody could take the lease away either; then it takes longer.
+        """
         if self.ended_at(process) < until:
             return True
-        lease = self.round.lease_seconds
-        enough = lease - min(1.0, lease / 3) - GRACE_SECONDS
+        renewed_before = min(1.0, self.round.lease_seconds / 3)
+        enough = self.round.lease_seconds - renewed_before
+        for_all = {
+            (outage.begin, outage.end)
+            for outage in self.outages
+            if all(other in outage.cpu_seconds for other in self._running_at(outage.begin))
+        }
         return any(
-            end - begin >= enough and begin < until for begin, end in self.hindrances(process)
+            end - begin >= (enough if (begin, end) in for_all else enough - GRACE_SECONDS)
+            and begin < until
+            for begin, end in self.hindrances(process)
         )
+
+    def _running_at(self, at: float) -> list[str]:
+        return [
+            started.process
+            for started in self.starts
+            if started.at < at < self.ended_at(started.process)
+        ]

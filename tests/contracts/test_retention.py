@@ -23,7 +23,7 @@ async def expiring(expiring_url: str) -> AsyncIterator[Scene]:
     with leaking_nothing():
         store = open_store(expiring_url)
         await store.open()
-        yield Scene(store, f"owner-{uuid.uuid4().hex}", await store.register(60))
+        yield Scene(store, f"owner-{uuid.uuid4().hex}", await store.register(3600))
         await store.close()
 
 

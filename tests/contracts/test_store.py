@@ -959,8 +959,11 @@ async def test_a_window_that_reads_while_others_write_misses_nothing(scene: Scen
     await asyncio.sleep(0)
     events = await scene.events()
     window = {message.id: message.status for message in reset_of(events).messages}
-    while not writing.done() or events.events:
+    all_is_read = False
+    while not all_is_read:
+        all_is_written = writing.done()
         events = await scene.events(events.cursor)
+        all_is_read = all_is_written and not events.events
         for event in events.events:
             assert not isinstance(event, MessagesReset)
             assert not window.get(event.message.id, Status.STREAMING).is_final, "an old event"
@@ -1046,7 +1049,7 @@ async def test_a_renewal_leaves_replies_of_other_processes_alone(
 
 async def test_a_renewal_names_what_streams_under_an_earlier_lease(scene: Scene) -> None:
     await scene.add("m1")
-    anew = Scene(scene.store, scene.owner, await scene.store.register(60))
+    anew = Scene(scene.store, scene.owner, await scene.store.register(3600))
     await anew.add("m2")
     assert await anew.renew("r-m1", "r-m2") == {"r-m1"}
     assert (await scene.message("r-m1")).status is Status.STREAMING

@@ -495,7 +495,7 @@ async def test_registrations_at_both_at_the_same_moment_are_different_leases(
     scene: Scene, other_process: Scene
 ) -> None:
     leases = await asyncio.gather(
-        *(process.store.register(60) for process in (scene, other_process) for _ in range(5))
+        *(process.store.register(3600) for process in (scene, other_process) for _ in range(5))
     )
     assert len({*leases, scene.lease, other_process.lease}) == 12
 
@@ -621,6 +621,7 @@ async def test_a_lease_that_ran_out_can_be_renewed_until_it_is_swept(
     await other_process.store.sweep()
     await late.append("r-m1", 0, "One")
     assert (await other_process.message("r-m1")).status is Status.STREAMING
+    await late.finish("r-m1")
 
 
 async def test_a_reply_that_is_added_while_its_lease_is_swept_ends_by_a_sweep(
@@ -650,7 +651,7 @@ async def test_a_process_that_registers_anew_leaves_what_it_had_to_the_sweep(
     scene: Scene, other_process: Scene, short_lived: Scene
 ) -> None:
     await short_lived.add("m1")
-    anew = Scene(scene.store, scene.owner, await scene.store.register(60))
+    anew = Scene(scene.store, scene.owner, await scene.store.register(3600))
     assert await anew.renew("r-m1") == {"r-m1"}
     with pytest.raises(FencedError):
         await anew.append("r-m1", 0, "One")

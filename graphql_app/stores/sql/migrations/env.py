@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from graphql_app.stores.tables import metadata
+from graphql_app.stores.sql.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

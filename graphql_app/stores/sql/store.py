@@ -9,15 +9,16 @@ wait for each other:
 What a subclass adds is how steps are run, and how a process learns what others have changed.
 """
 
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
-import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -41,7 +42,6 @@ from sqlalchemy import (
 from graphql_app.errors import (
     FencedError,
     MessageClearedError,
-    MessageIdConflictError,
     MessageNotFoundError,
 )
 from graphql_app.interfaces import PRODUCER_LOST, Added, Draft, Events, Lease, Slice, Topic
@@ -53,14 +53,33 @@ from graphql_app.messages import (
     MessagesReset,
     Ref,
     ReplyError,
-    ReplyErrorCode,
     Role,
     Status,
-    utf16_length,
-    utf16_tail,
 )
 from graphql_app.stores.grouping import Grouped
-from graphql_app.stores.tables import cleared, conversations, leases, messages, pieces
+from graphql_app.stores.sql.rows import (
+    Piece,
+    Place,
+    are_in,
+    are_pieces_of,
+    datetime_of,
+    end_of,
+    greatest,
+    is_conversation,
+    is_lease,
+    is_message,
+    json_of,
+    message_of,
+    message_when,
+    messages_of,
+    misplaced,
+    reply_to_the_same,
+    same,
+    slice_of,
+    was_cleared,
+    written,
+)
+from graphql_app.stores.sql.tables import cleared, conversations, leases, messages, pieces
 
 T = TypeVar("T")
 
@@ -77,24 +96,6 @@ IDS_STAY_USED = timedelta(hours=24)
 
 class UndoError(Exception):
     """Raised by a step that has nothing to write after all; undoes what it did so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Text that is to be appended to a reply."""
-
-    ref: Ref
-    lease: Lease
-    at_offset: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a reply is to be read from."""
-
-    ref: Ref
-    after_offset: int
 
 
 @dataclass(slots=True)
@@ -148,12 +149,8 @@ class SqlStore(ABC):
         """
 
     @abstractmethod
-    async def _grow(self, given: str, topics: Sequence[Topic]) -> set[tuple[str, str]]:
-        """Runs `growth`, one statement, and returns the owner and id of the replies that grew."""
-
-    @abstractmethod
-    def _seconds(self) -> float:
-        """A clock of this process, which never goes back."""
+    async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
+        """Runs `_growth`, one statement, tells its news, and returns the replies that grew."""
 
     @property
     @abstractmethod
@@ -200,7 +197,7 @@ class SqlStore(ABC):
         def extend(connection: Connection, news: News) -> bool:
             statement = (
                 update(leases)
-                .where(*_is(lease))
+                .where(*is_lease(lease))
                 .values(expires_at=self._now // 1_000 + leases.c.milliseconds)
             )
             return connection.execute(statement).rowcount == 1
@@ -279,21 +276,21 @@ class SqlStore(ABC):
 
     def _add(self, connection: Connection, news: News, draft: Draft, lease: Lease) -> Added:
         ref, conversation = draft.message, draft.conversation
-        now = connection.scalar(select(self._now).where(exists().where(*_is(lease))))
+        now = connection.scalar(select(self._now).where(exists().where(*is_lease(lease))))
         if now is None:
             raise FencedError(f"{lease} is not registered")
-        row = connection.execute(select(messages).where(*_is_message(ref))).one_or_none()
+        row = connection.execute(select(messages).where(*is_message(ref))).one_or_none()
         if row is not None:
-            newest = _reply_to_thesame(row, draft)
+            newest = reply_to_the_same(row, draft)
             return Added(newest, created=newest == draft.reply)
-        if connection.scalar(select(exists().where(*_was_cleared(ref)))):
+        if connection.scalar(select(exists().where(*was_cleared(ref)))):
             raise MessageClearedError(ref.id)
         # From here on, the conversation is locked: its events get visible in their order.
         milliseconds = now // 1_000
         first = {"sequence": now, "used": now, "reset_at": 0}
         times = {"last_created_at": milliseconds, "updated_at": milliseconds}
-        sequence = _greatest(conversations.c.sequence + 2, now)
-        created_at = _greatest(conversations.c.last_created_at + 2, milliseconds)
+        sequence = greatest(conversations.c.sequence + 2, now)
+        created_at = greatest(conversations.c.last_created_at + 2, milliseconds)
         latest = connection.execute(
             self._insert_or_update(
                 conversations,
@@ -302,7 +299,7 @@ class SqlStore(ABC):
                     "sequence": sequence,
                     "used": sequence,
                     "last_created_at": created_at,
-                    "updated_at": _greatest(conversations.c.updated_at, created_at),
+                    "updated_at": greatest(conversations.c.updated_at, created_at),
                 },
             ).returning(conversations.c.sequence, conversations.c.last_created_at)
         ).one()
@@ -352,17 +349,16 @@ class SqlStore(ABC):
             # A piece of a reply may follow another one of the same group.
             first_of = {piece.ref: number for number, piece in reversed(waiting.items())}
             now = {number: waiting.pop(number) for number in sorted(first_of.values())}
-            grown = await self._grow(
-                json_of([_grown(piece) for piece in now.values() if piece.text]),
-                [piece.ref for piece in now.values()],
-            )
+            filled = [piece for piece in now.values() if piece.text]
+            grown = await self._grow(filled) if filled else set()
             for number, piece in now.items():
-                is_done = piece.text and (piece.ref.owner, piece.ref.id) in grown
-                results[number] = None if is_done else await self._look(_Check(self, piece))
+                is_done = piece.text and piece.ref in grown
+                why_not = None if is_done else await self._look(partial(self._why_not, piece))
+                results[number] = why_not
         return [results[number] for number in range(len(group))]
 
-    @property
-    def growth(self) -> Any:
+    @cached_property
+    def _growth(self) -> Any:
         """Adds the pieces of `given` to the replies that stream under their leases.
 
         One statement, so that a process that is paused in the middle locks nobody out. A piece that
@@ -380,6 +376,18 @@ class SqlStore(ABC):
         columns = ["owner", "message", "end_offset", "text"]
         return self._insert_or_ignore(pieces).from_select(columns, new)
 
+    def _why_not(self, piece: Piece, connection: Connection) -> Exception | None:
+        """Why a piece was not added; None: the same text is there already."""
+        place = Place(piece.ref, piece.at_offset)
+        row = self._tails(connection, [place]).get(place)
+        alive = connection.scalar(select(exists().where(*is_lease(piece.lease))))
+        if row is None or row.epoch != piece.lease.epoch or not alive:
+            return FencedError(f"reply {piece.ref.id!r} does not stream under {piece.lease}")
+        there = slice_of(row, place)
+        if there.offset == piece.at_offset and there.text.startswith(piece.text):
+            return None
+        return misplaced(piece.at_offset, there.end)
+
     # Finishing.
 
     async def finish(
@@ -395,17 +403,17 @@ class SqlStore(ABC):
         def step(connection: Connection, news: News) -> Message:
             found = self._reply(connection, ref)
             if found.epoch is None:
-                return _message(found, found.content)
+                return message_of(found, found.content)
             now = self._time(connection)
             locked = self._locked(connection, ref, now)
             if locked is None:
                 raise UndoError
             content = self._text(connection, ref)
             if lease is not None:
-                alive = connection.scalar(select(exists().where(*_is(lease))))
+                alive = connection.scalar(select(exists().where(*is_lease(lease))))
                 if locked.epoch != lease.epoch or not alive:
                     raise FencedError(f"reply {ref.id!r} does not stream under {lease}")
-                content = _written(content, at_offset, text)
+                content = written(content, at_offset, text)
             return self._end(
                 connection, news, locked, now, content, status, error, by_producer=lease is not None
             )
@@ -418,28 +426,28 @@ class SqlStore(ABC):
 
     def _locked(self, connection: Connection, ref: Ref, now: int) -> "_Locked | None":
         """Locks a reply and its conversation, if it streams, and takes the number of its end."""
-        where = connection.scalar(select(messages.c.conversation).where(*_is_message(ref)))
-        next_number = _greatest(conversations.c.sequence + 1, now)
+        where = connection.scalar(select(messages.c.conversation).where(*is_message(ref)))
+        next_number = greatest(conversations.c.sequence + 1, now)
         sequence = connection.scalar(
             update(conversations)
             .where(conversations.c.owner == ref.owner, conversations.c.id == where)
             .values(
                 sequence=next_number,
                 used=next_number,
-                updated_at=_greatest(conversations.c.updated_at, now // 1_000),
+                updated_at=greatest(conversations.c.updated_at, now // 1_000),
             )
             .returning(conversations.c.sequence)
         )
         row = connection.execute(
             select(messages)
-            .where(*_is_message(ref), messages.c.epoch.is_not(None))
+            .where(*is_message(ref), messages.c.epoch.is_not(None))
             .with_for_update(key_share=True)
         ).one_or_none()
         return None if row is None or sequence is None else _Locked(row, row.epoch, sequence)
 
     def _text(self, connection: Connection, ref: Ref) -> str:
         """The text of a reply that streams, read after it was locked: then no piece can follow."""
-        return connection.scalar(select(self._joined(*_are_pieces_of(ref)))) or ""
+        return connection.scalar(select(self._joined(*are_pieces_of(ref)))) or ""
 
     def _end(
         self,
@@ -456,7 +464,7 @@ class SqlStore(ABC):
         ref = Ref(locked.row.owner, locked.row.id)
         connection.execute(
             update(messages)
-            .where(*_is_message(ref))
+            .where(*is_message(ref))
             .values(
                 status=status.value,
                 content=content,
@@ -467,7 +475,7 @@ class SqlStore(ABC):
                 ended_at=now // 1_000,
             )
         )
-        connection.execute(delete(pieces).where(*_are_pieces_of(ref)))
+        connection.execute(delete(pieces).where(*are_pieces_of(ref)))
         news.of(ref, ConversationRef(ref.owner, locked.row.conversation))
         if not by_producer:
             self._notify_producers(connection, news, [locked.epoch])
@@ -477,7 +485,7 @@ class SqlStore(ABC):
             role=Role.ASSISTANT,
             content=content,
             status=status,
-            created_at=_datetime(locked.row.created_at),
+            created_at=datetime_of(locked.row.created_at),
             reply_to_id=locked.row.reply_to,
             error=error,
         )
@@ -504,20 +512,31 @@ class SqlStore(ABC):
     async def _read_all(self, group: Sequence[Place]) -> Sequence[Slice | Exception]:
         rows = await self._look(lambda connection: self._tails(connection, group))
         return [
-            _slice(rows[place], place)
+            slice_of(rows[place], place)
             if place in rows
-            else await self._look(_Missing(self, place.ref))
+            else await self._look(partial(self._missing, place.ref))
             for place in group
         ]
 
     def _tails(self, connection: Connection, places: Iterable[Place]) -> dict[Place, Any]:
+        asked = json_of(
+            [(place.ref.owner, place.ref.id, place.after_offset) for place in set(places)]
+        )
+        return {
+            Place(Ref(row.owner, row.id), row.after_offset): row
+            for row in connection.execute(self._tail, {"given": asked})
+        }
+
+    @cached_property
+    def _tail(self) -> Any:
+        """The replies of `given`, with what follows an offset in each; one snapshot for all."""
         given = self._given("owner", "id", "after_offset")
         tail = self._joined(
             pieces.c.owner == given.c.owner,
             pieces.c.message == given.c.id,
             pieces.c.end_offset > given.c.after_offset,
         )
-        statement = (
+        return (
             select(
                 given.c.owner,
                 given.c.id,
@@ -533,24 +552,17 @@ class SqlStore(ABC):
             .join(messages, same(messages, given))
             .where(messages.c.role == Role.ASSISTANT.value)
         )
-        asked = json_of(
-            [(place.ref.owner, place.ref.id, place.after_offset) for place in set(places)]
-        )
-        return {
-            Place(Ref(row.owner, row.id), row.after_offset): row
-            for row in connection.execute(statement, {"given": asked})
-        }
 
     async def message(self, ref: Ref) -> Message | None:
         def step(connection: Connection) -> Message | None:
-            row = connection.execute(self._whole.where(*_is_message(ref))).one_or_none()
-            return None if row is None else _message(row, row.text)
+            row = connection.execute(self._whole.where(*is_message(ref))).one_or_none()
+            return None if row is None else message_of(row, row.text)
 
         return await self._look(step)
 
     async def newest_reply(self, ref: Ref) -> Ref:
         def step(connection: Connection) -> Ref:
-            statement = select(messages.c.newest_reply).where(*_is_message(ref))
+            statement = select(messages.c.newest_reply).where(*is_message(ref))
             row = connection.execute(statement).one_or_none()
             if row is None:
                 raise MessageNotFoundError(ref.id)
@@ -562,15 +574,15 @@ class SqlStore(ABC):
         self, conversation: ConversationRef, last: int, before: Ref | None
     ) -> tuple[Message, ...]:
         def step(connection: Connection) -> tuple[Message, ...]:
-            statement = self._whole.where(*_are_in(conversation))
+            statement = self._whole.where(*are_in(conversation))
             if before is not None:
                 added = connection.scalar(
-                    select(messages.c.added).where(*_is_message(before), *_are_in(conversation))
+                    select(messages.c.added).where(*is_message(before), *are_in(conversation))
                 )
                 if added is None:
                     raise MessageNotFoundError(before.id)
                 statement = statement.where(messages.c.added < added)
-            return _messages(connection, statement.order_by(messages.c.added.desc()).limit(last))
+            return messages_of(connection, statement.order_by(messages.c.added.desc()).limit(last))
 
         return await self._look(step)
 
@@ -591,7 +603,7 @@ class SqlStore(ABC):
                 .limit(first)
             )
             return tuple(
-                Conversation(row.id, _datetime(row.created), _datetime(row.updated_at))
+                Conversation(row.id, datetime_of(row.created), datetime_of(row.updated_at))
                 for row in connection.execute(statement)
             )
 
@@ -603,9 +615,9 @@ class SqlStore(ABC):
             if found.epoch is None:
                 raise FencedError(f"reply {reply.id!r} has ended")
             conversation = ConversationRef(reply.owner, found.conversation)
-            earlier = _messages(
+            earlier = messages_of(
                 connection,
-                self._whole.where(*_are_in(conversation), messages.c.added < found.added).order_by(
+                self._whole.where(*are_in(conversation), messages.c.added < found.added).order_by(
                     messages.c.added.desc()
                 ),
             )
@@ -615,7 +627,7 @@ class SqlStore(ABC):
 
         return await self._look(step)
 
-    @property
+    @cached_property
     def _whole(self) -> Any:
         """Messages, with the text that each has in one and the same snapshot."""
         of_message = (pieces.c.owner == messages.c.owner, pieces.c.message == messages.c.id)
@@ -626,13 +638,13 @@ class SqlStore(ABC):
         return select(messages, text.label("text"))
 
     def _reply(self, connection: Connection, ref: Ref) -> Any:
-        row = connection.execute(select(messages).where(*_is_message(ref))).one_or_none()
+        row = connection.execute(select(messages).where(*is_message(ref))).one_or_none()
         if row is None or row.role != Role.ASSISTANT:
-            raise self._missing(connection, ref)
+            raise self._missing(ref, connection)
         return row
 
-    def _missing(self, connection: Connection, ref: Ref) -> Exception:
-        if connection.scalar(select(exists().where(*_was_cleared(ref)))):
+    def _missing(self, ref: Ref, connection: Connection) -> Exception:
+        if connection.scalar(select(exists().where(*was_cleared(ref)))):
             return MessageClearedError(ref.id)
         return MessageNotFoundError(ref.id, "reply")
 
@@ -663,7 +675,7 @@ class SqlStore(ABC):
     ) -> int:
         """Removes messages of a conversation; their ids stay used, and windows start over."""
         now = self._time(connection)
-        sequence = _greatest(conversations.c.sequence + 1, now)
+        sequence = greatest(conversations.c.sequence + 1, now)
         connection.execute(
             update(conversations)
             .where(conversations.c.owner == conversation.owner)
@@ -672,7 +684,7 @@ class SqlStore(ABC):
         )
         rows = connection.execute(
             select(messages.c.id, messages.c.role, messages.c.epoch)
-            .where(*_are_in(conversation), which)
+            .where(*are_in(conversation), which)
             .order_by(messages.c.owner, messages.c.id)
             .with_for_update()
         ).all()
@@ -697,9 +709,9 @@ class SqlStore(ABC):
         """Removes what was kept long enough."""
         if self._keep is not None:
             await self._expire(self._keep)
-        if self._seconds() < self._housekeeping_at:
+        if time.monotonic() < self._housekeeping_at:
             return
-        self._housekeeping_at = self._seconds() + HOUSEKEEPING_SECONDS
+        self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
         await self._write(self._forget_ids)
 
     async def _expire(self, keep: timedelta) -> None:
@@ -743,7 +755,7 @@ class SqlStore(ABC):
                 # between, these do not count.
                 found = self._since(connection, conversation, cursor)
                 reset_at = connection.scalar(
-                    select(conversations.c.reset_at).where(*_is_conversation(conversation))
+                    select(conversations.c.reset_at).where(*is_conversation(conversation))
                 )
                 if reset_at is None or reset_at <= cursor:
                     return found
@@ -753,23 +765,23 @@ class SqlStore(ABC):
 
     def _since(self, connection: Connection, conversation: ConversationRef, cursor: int) -> Events:
         added = select(messages, messages.c.added.label("number"), false().label("is_end")).where(
-            *_are_in(conversation), messages.c.added > cursor
+            *are_in(conversation), messages.c.added > cursor
         )
         ended = select(messages, messages.c.ended.label("number"), true().label("is_end")).where(
-            *_are_in(conversation), messages.c.ended > cursor
+            *are_in(conversation), messages.c.ended > cursor
         )
         both = union_all(added, ended).order_by("number").limit(EVENTS_IN_A_READ + 1)
         rows = connection.execute(both).all()
         more, rows = len(rows) > EVENTS_IN_A_READ, rows[:EVENTS_IN_A_READ]
         return Events(
-            tuple(MessageChanged(_message_when(row)) for row in rows),
+            tuple(MessageChanged(message_when(row)) for row in rows),
             rows[-1].number if rows else cursor,
             more=more,
         )
 
     def _reset(self, connection: Connection, conversation: ConversationRef, last: int) -> Events:
         newest = (
-            self._whole.where(*_are_in(conversation))
+            self._whole.where(*are_in(conversation))
             .order_by(messages.c.added.desc())
             .limit(last)
             .subquery()
@@ -777,10 +789,10 @@ class SqlStore(ABC):
         rows = connection.execute(
             select(conversations.c.sequence.label("cursor"), newest)
             .select_from(conversations.outerjoin(newest, true()))
-            .where(*_is_conversation(conversation))
+            .where(*is_conversation(conversation))
             .order_by(newest.c.added)
         ).all()
-        found = tuple(_message(row, row.text) for row in rows if row.added is not None)
+        found = tuple(message_of(row, row.text) for row in rows if row.added is not None)
         return Events((MessagesReset(conversation.id, found),), rows[0].cursor if rows else 0)
 
 
@@ -791,173 +803,3 @@ class _Locked:
     row: Any
     epoch: int
     sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """Finds out why a piece was not added."""
-
-    store: SqlStore
-    piece: Piece
-
-    def __call__(self, connection: Connection) -> Exception | None:
-        piece = self.piece
-        place = Place(piece.ref, piece.at_offset)
-        row = self.store._tails(connection, [place]).get(place)
-        alive = connection.scalar(select(exists().where(*_is(piece.lease))))
-        if row is None or row.epoch != piece.lease.epoch or not alive:
-            return FencedError(f"reply {piece.ref.id!r} does not stream under {piece.lease}")
-        there = _slice(row, place)
-        if there.offset == piece.at_offset and there.text.startswith(piece.text):
-            return None
-        return _misplaced(piece.at_offset, there.end)
-
-
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """Finds out why a reply cannot be read."""
-
-    store: SqlStore
-    ref: Ref
-
-    def __call__(self, connection: Connection) -> Exception:
-        return self.store._missing(connection, self.ref)
-
-
-# Conditions.
-
-
-def _is(lease: Lease) -> tuple[ColumnElement[bool], ...]:
-    return leases.c.epoch == lease.epoch, leases.c.id == lease.id
-
-
-def _is_message(ref: Ref) -> tuple[ColumnElement[bool], ...]:
-    return messages.c.owner == ref.owner, messages.c.id == ref.id
-
-
-def _is_conversation(ref: ConversationRef) -> tuple[ColumnElement[bool], ...]:
-    return conversations.c.owner == ref.owner, conversations.c.id == ref.id
-
-
-def _are_in(conversation: ConversationRef) -> tuple[ColumnElement[bool], ...]:
-    return messages.c.owner == conversation.owner, messages.c.conversation == conversation.id
-
-
-def _are_pieces_of(ref: Ref) -> tuple[ColumnElement[bool], ...]:
-    return pieces.c.owner == ref.owner, pieces.c.message == ref.id
-
-
-def _was_cleared(ref: Ref) -> tuple[ColumnElement[bool], ...]:
-    return cleared.c.owner == ref.owner, cleared.c.id == ref.id
-
-
-def same(table: FromClause, other: FromClause) -> ColumnElement[bool]:
-    return and_(table.c.owner == other.c.owner, table.c.id == other.c.id)
-
-
-# Expressions.
-
-
-def end_of(table: FromClause) -> ColumnElement[int]:
-    """The end of a reply that streams."""
-    newest = select(func.max(pieces.c.end_offset)).where(
-        pieces.c.owner == table.c.owner, pieces.c.message == table.c.id
-    )
-    return func.coalesce(newest.scalar_subquery(), 0)
-
-
-def _greatest(one: ColumnElement[int], other: ColumnElement[int] | int) -> ColumnElement[int]:
-    return case((one > other, one), else_=other)
-
-
-# Rows and values.
-
-
-def json_of(rows: Sequence[Sequence[object]]) -> str:
-    return orjson.dumps(rows).decode()
-
-
-def _grown(piece: Piece) -> tuple[str | int, ...]:
-    end_offset = piece.at_offset + utf16_length(piece.text)
-    ref, lease = piece.ref, piece.lease
-    return ref.owner, ref.id, lease.epoch, lease.id, piece.at_offset, end_offset, piece.text
-
-
-def _reply_to_thesame(row: Any, draft: Draft) -> Ref:
-    if row.newest_reply is None:
-        raise MessageIdConflictError(draft.message.id, "a reply")
-    if row.conversation != draft.conversation.id:
-        raise MessageIdConflictError(draft.message.id, "a message of another conversation")
-    if row.content != draft.content:
-        raise MessageIdConflictError(draft.message.id, "a message with other content")
-    return Ref(draft.message.owner, row.newest_reply)
-
-
-def _written(content: str, at_offset: int | None, text: str) -> str:
-    """A text with more text where it says it stands; the same text again changes nothing."""
-    end = utf16_length(content)
-    if at_offset is None or at_offset == end:
-        return content + text
-    begin, there = utf16_tail(content, at_offset)
-    if begin != at_offset or not there.startswith(text):
-        raise _misplaced(at_offset, end)
-    return content
-
-
-def _misplaced(at_offset: int, end: int) -> ValueError:
-    return ValueError(f"text for offset {at_offset} does not fit: the end is {end}")
-
-
-def _slice(row: Any, place: Place) -> Slice:
-    if row.epoch is None:
-        end, start, text = utf16_length(row.content), 0, row.content
-    else:
-        end, text = row.end, row.tail or ""
-        start = end - utf16_length(text)
-    offset, text = utf16_tail(text, max(0, place.after_offset - start))
-    return Slice(start + offset, text, end, Status(row.status), _error(row))
-
-
-def _message(row: Any, content: str) -> Message:
-    return Message(
-        id=row.id,
-        conversation_id=row.conversation,
-        role=Role(row.role),
-        content=content,
-        status=Status(row.status),
-        created_at=_datetime(row.created_at),
-        reply_to_id=row.reply_to,
-        error=_error(row),
-    )
-
-
-def _message_when(row: Any) -> Message:
-    """A message as it was at an event of its own."""
-    if row.is_end or row.role == Role.USER:
-        return _message(row, row.content)
-    return Message(
-        id=row.id,
-        conversation_id=row.conversation,
-        role=Role.ASSISTANT,
-        content="",
-        status=Status.STREAMING,
-        created_at=_datetime(row.created_at),
-        reply_to_id=row.reply_to,
-    )
-
-
-def _messages(connection: Connection, newest_first: Any) -> tuple[Message, ...]:
-    rows = connection.execute(newest_first).all()
-    return tuple(_message(row, row.text) for row in reversed(rows))
-
-
-def _error(row: Any) -> ReplyError | None:
-    if row.error_code is None:
-        return None
-    return ReplyError(ReplyErrorCode(row.error_code), row.error_message)
-
-
-def _datetime(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds // 1_000, UTC) + timedelta(
-        milliseconds=milliseconds % 1_000
-    )

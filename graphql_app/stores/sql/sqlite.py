@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,16 +37,17 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
 from graphql_app.interfaces import Lease, Topic
 from graphql_app.messages import ConversationRef, Ref
-from graphql_app.stores import migrations
 from graphql_app.stores.outage import Outage
-from graphql_app.stores.sql import News, SqlStore, end_of, json_of, same
-from graphql_app.stores.tables import conversations, leases, messages, pieces
+from graphql_app.stores.sql import migrations
+from graphql_app.stores.sql.rows import Piece, end_of, given_pieces, json_of, same
+from graphql_app.stores.sql.store import News, SqlStore
+from graphql_app.stores.sql.tables import conversations, leases, messages, pieces
 from graphql_app.stores.urls import kept_for, split_options, without_password
 from graphql_app.stores.watchers import Watchers
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.03
 BUSY_SECONDS = 3.0
 """How long a call waits for a process that writes, before the store counts as unavailable."""
 
@@ -177,22 +178,27 @@ class SqliteStore(SqlStore):
         self._watchers.wake(news.topics)
         return result
 
-    async def _grow(self, given: str, topics: Sequence[Topic]) -> set[tuple[str, str]]:
-        statement = self.growth.returning(pieces.c.owner, pieces.c.message)
+    async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
+        given = given_pieces(group)
 
-        def call() -> set[tuple[str, str]]:
+        def call() -> set[Ref]:
             with self._engine.connect() as connection:
-                rows = connection.execute(statement, {"given": given})
-                return {(row.owner, row.message) for row in rows}
+                rows = connection.execute(self._growth_told, {"given": given})
+                return {Ref(row.owner, row.message) for row in rows}
 
         grown = await self._in(self._writing, call)
-        self._watchers.wake(topics)
+        for piece in group:
+            # The next poll need not tell what is told now.
+            if piece.ref in grown and piece.ref in self._seen:
+                self._seen[piece.ref] = (None, piece.end_offset)
+        self._watchers.wake(grown)
         return grown
 
-    # What SQLite does in its own way.
+    @cached_property
+    def _growth_told(self) -> Any:
+        return self._growth.returning(pieces.c.owner, pieces.c.message)
 
-    def _seconds(self) -> float:
-        return time.monotonic()
+    # What SQLite does in its own way.
 
     @property
     def _now(self) -> ColumnElement[int]:
@@ -231,7 +237,11 @@ class SqliteStore(SqlStore):
             topics = self._watchers.topics()
             with suppress(StoreUnavailableError):
                 states = await self._in(self._polling, partial(self._changes, topics))
-                changed = [topic for topic in states if states[topic] != self._seen.get(topic)]
+                changed = [
+                    topic
+                    for topic, state in states.items()
+                    if topic not in self._seen or self._seen[topic] != state
+                ]
                 if states:
                     self._seen = states
                 self._watchers.wake(changed)

@@ -5,9 +5,9 @@ connection of each process listens for all that is watched there.
 """
 
 import asyncio
+import itertools
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property, partial
@@ -30,18 +30,21 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
 from graphql_app.interfaces import Topic
-from graphql_app.stores import migrations
+from graphql_app.messages import Ref
 from graphql_app.stores.outage import Outage
-from graphql_app.stores.sql import News, SqlStore
-from graphql_app.stores.tables import pieces
+from graphql_app.stores.sql import migrations
+from graphql_app.stores.sql.rows import Piece, given_pieces
+from graphql_app.stores.sql.store import News, SqlStore
+from graphql_app.stores.sql.tables import pieces
 from graphql_app.stores.urls import kept_for, split_options, without_password
 from graphql_app.stores.watchers import Watchers, joined_names, split_names, topic_name
+from graphql_app.wakeup import Wakeup
 
 T = TypeVar("T")
 
@@ -64,7 +67,10 @@ DEAF_SECONDS = 0.25
 IN_THE_WAY = ("40001", "40P01")
 """Serialization failure and deadlock: the transaction may be run again."""
 
-DEFECTS = (DataError, IntegrityError, ProgrammingError)
+MOST_TRIES = 3
+DEFECTS = ("22", "23", "42")
+"""Classes of SQLSTATE that no outage gives: data, integrity, syntax and access."""
+
 LOST = (OSError, TimeoutError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What the driver raises when the server is away, or answers that it cannot."""
 
@@ -100,6 +106,9 @@ class PostgresStore(SqlStore):
         self._engine: AsyncEngine | None = None
         self._at_once: AsyncEngine | None = None
         self._listener: asyncio.Task[None] | None = None
+        self._abandoned: set[asyncio.Task[asyncpg.Connection]] = set()
+        self._under_way = 0
+        self._ended = Wakeup()
 
     async def open(self) -> None:
         self._engine = create_async_engine(
@@ -120,9 +129,13 @@ class PostgresStore(SqlStore):
             self._listener = None
         await self._appends.close()
         await self._reads.close()
-        if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = self._at_once = None
+        engine, self._engine, self._at_once = self._engine, None, None
+        while self._under_way:
+            await self._ended.wait()
+        if self._abandoned:
+            await asyncio.wait(self._abandoned)
+        if engine is not None:
+            await engine.dispose()
 
     async def migrate(self) -> str:
         """Brings the database to the newest version; returns a sentence that says so."""
@@ -146,16 +159,32 @@ class PostgresStore(SqlStore):
     # Connections.
 
     async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            self._dsn,
-            timeout=CALL_SECONDS,
-            command_timeout=CALL_SECONDS,
-            server_settings={
-                "application_name": CHANNEL,
-                "statement_timeout": str(int(CALL_SECONDS * 1_000)),
-                "idle_in_transaction_session_timeout": str(int(PAUSED_SECONDS * 1_000)),
-            },
+        """A connection for calls that must not take long."""
+        connecting = asyncio.create_task(
+            asyncpg.connect(
+                self._dsn,
+                timeout=CALL_SECONDS,
+                command_timeout=CALL_SECONDS,
+                server_settings={
+                    "application_name": CHANNEL,
+                    "statement_timeout": str(int(CALL_SECONDS * 1_000)),
+                    "idle_in_transaction_session_timeout": str(int(PAUSED_SECONDS * 1_000)),
+                },
+            )
         )
+        try:
+            # The driver leaves errors behind that nobody retrieves if it is cancelled in between.
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            self._abandoned.add(connecting)
+            connecting.add_done_callback(self._drop)
+            raise
+
+    def _drop(self, connecting: "asyncio.Task[asyncpg.Connection]") -> None:
+        """Closes a connection that nobody waits for any more."""
+        self._abandoned.discard(connecting)
+        if not connecting.cancelled() and connecting.exception() is None:
+            connecting.result().terminate()
 
     async def _connect_patiently(self) -> asyncpg.Connection:
         """For statements that may take long."""
@@ -167,31 +196,39 @@ class PostgresStore(SqlStore):
 
     async def _run(self, step: Callable[[Connection], T], *, at_once: bool) -> T:
         """Runs a step; each statement commits `at_once`, or all of them together."""
-        engine = self._at_once if at_once else self._engine
-        assert engine is not None, "the store is not open"
-        is_last_try = False
+        self._under_way += 1
+        try:
+            return await self._tried(step, at_once)
+        except LOST as error:
+            self._outage.begins(error)
+            raise StoreUnavailableError from error
+        except DBAPIError as error:
+            if _state(error)[:2] in DEFECTS:
+                raise
+            self._outage.begins(error.orig or error)
+            raise StoreUnavailableError from error
+        finally:
+            self._under_way -= 1
+            self._ended.set()
+
+    async def _tried(self, step: Callable[[Connection], T], at_once: bool) -> T:
+        tries = itertools.count(1)
         while True:
+            engine = self._at_once if at_once else self._engine
+            if engine is None:
+                raise ConnectionError("the store is closed")
             try:
                 async with asyncio.timeout(CALL_SECONDS), engine.connect() as connection:
                     result = await connection.run_sync(step)
                     await connection.commit()
-            except DEFECTS:
-                raise
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) in IN_THE_WAY:
-                    continue
-                if error.connection_invalidated and not is_last_try:
-                    # The server went away while the connection was idle, and may be back; doing a
-                    # step twice does no harm.
-                    is_last_try = True
-                    continue
-                self._outage.begins(error.orig or error)
-                raise StoreUnavailableError from error
-            except LOST as error:
-                self._outage.begins(error)
-                raise StoreUnavailableError from error
-            self._outage.ends()
-            return result
+                is_in_the_way = _state(error) in IN_THE_WAY
+                # A connection may have died while it was idle. Doing a step twice does no harm.
+                if next(tries) > MOST_TRIES or not (is_in_the_way or error.connection_invalidated):
+                    raise
+            else:
+                self._outage.ends()
+                return result
 
     async def _look(self, step: Callable[[Connection], T]) -> T:
         return await self._run(step, at_once=True)
@@ -202,7 +239,7 @@ class PostgresStore(SqlStore):
         def call(connection: Connection) -> T:
             news.topics.clear()
             result = step(connection, news)
-            for payload in self._payloads(news.topics):
+            for payload in self._payloads(map(topic_name, news.topics)):
                 _tell(payload, connection)
             return result
 
@@ -212,13 +249,14 @@ class PostgresStore(SqlStore):
             # Also if the answer was lost: waking in vain does no harm.
             self._watchers.wake(map(topic_name, news.topics))
 
-    async def _grow(self, given: str, topics: Sequence[Topic]) -> set[tuple[str, str]]:
-        names = [topic_name(topic) for topic in topics]
-        first, *others = self._payloads(topics)
+    async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
+        given = given_pieces(group)
+        names = [topic_name(piece.ref) for piece in group]
+        first, *others = self._payloads(names) or [self._sender]
 
-        def call(connection: Connection) -> set[tuple[str, str]]:
-            rows = connection.execute(self._growth, {"given": given, "payload": first})
-            return {(row.owner, row.message) for row in rows}
+        def call(connection: Connection) -> set[Ref]:
+            rows = connection.execute(self._growth_told, {"given": given, "payload": first})
+            return {Ref(row.owner, row.message) for row in rows}
 
         try:
             grown = await self._look(call)
@@ -229,16 +267,13 @@ class PostgresStore(SqlStore):
             self._watchers.wake(names)
 
     @cached_property
-    def _growth(self) -> Any:
+    def _growth_told(self) -> Any:
         # Equal notifications of one transaction are sent once.
-        return self.growth.returning(
+        return self._growth.returning(
             pieces.c.owner, pieces.c.message, func.pg_notify(CHANNEL, bindparam("payload"))
         )
 
     # What PostgreSQL does in its own way.
-
-    def _seconds(self) -> float:
-        return time.monotonic()
 
     @property
     def _now(self) -> ColumnElement[int]:
@@ -280,10 +315,8 @@ class PostgresStore(SqlStore):
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
         return self._watchers.add(topic_name(topic), wake)
 
-    def _payloads(self, topics: Sequence[Topic]) -> list[str]:
-        return [
-            self._sender + names for names in joined_names(map(topic_name, topics), NOTIFY_BYTES)
-        ]
+    def _payloads(self, names: Iterable[str]) -> list[str]:
+        return [self._sender + joined for joined in joined_names(names, NOTIFY_BYTES)]
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         sender, names = str(payload)[: len(self._sender)], str(payload)[len(self._sender) :]
@@ -331,6 +364,11 @@ class PostgresStore(SqlStore):
                 return True
             self._watchers.wake_all()
         return False
+
+
+def _state(error: DBAPIError) -> str:
+    """SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+    return getattr(error.orig, "sqlstate", None) or ""
 
 
 def _tell(payload: str, connection: Connection) -> None:

@@ -1,0 +1,1 @@
+"""Stores in SQL databases: one set of statements for SQLite and PostgreSQL."""
