@@ -2,7 +2,7 @@
 # Each sets up what it needs, once.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format lint types fresh lock schema reload clean
+.PHONY: help setup serve test chaos check format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
 PAGE := graphql_app/static/playground.html
@@ -19,6 +19,9 @@ serve: setup ## Serves on http://127.0.0.1:3000, in memory, with simulated answe
 
 test: setup ## Runs the tests.
 	$(BIN)/pytest
+
+chaos: setup ## Attacks every store with real faults for 15 minutes, or as CHAOS="…" says.
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 check: setup lint types fresh ## Runs all that CI runs.
 	CI=true $(BIN)/pytest

@@ -1,7 +1,8 @@
 """The application: the only place that wires."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,6 +22,18 @@ from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.stores import open_store
 
 STATIC = Path(__file__).parent / "static"
+
+
+@contextmanager
+def opening_quietly() -> Iterator[None]:
+    """Keeps stores from logging what goes wrong while they are opened: the error says it."""
+    logger = logging.getLogger("graphql_app.stores")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlette:
@@ -55,12 +68,12 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await store.open()
-        try:
-            async with chat:
-                yield
-        finally:
-            await store.close()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(store.close)
+            with opening_quietly():
+                await store.open()
+                await stack.enter_async_context(chat)
+            yield
 
     async def home(_: Request) -> Response:
         return RedirectResponse("/graphql")

@@ -231,6 +231,7 @@ class ChatService:
                     new = await self._store.events(conversation, cursor, self._limits.list_size)
                 except StoreUnavailableError:
                     await asyncio.sleep(OUTAGE_SECONDS)  # In silence; nothing is lost.
+                    news.set()  # What was told before the outage is still to be read.
         finally:
             unwatch()
 

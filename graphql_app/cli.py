@@ -80,13 +80,17 @@ def serve(
 def migrate(
     store: Annotated[str | None, typer.Option(help=STORE, show_default="memory://")] = None,
 ) -> None:
-    """Brings a store's database to the newest version, as `serve` does when it starts."""
+    """Brings a store's database to the newest version.
+
+    `serve` does so, too, when it starts.
+    """
     import asyncio
 
+    from graphql_app.app import opening_quietly
     from graphql_app.stores import open_store
     from graphql_app.stores.urls import without_password
 
-    with _settings({"store": store}) as settings:
+    with _settings({"store": store}) as settings, opening_quietly():
         bring_up_to_date = getattr(open_store(settings.store), "migrate", None)
         typer.echo(
             f"{without_password(settings.store)} has nothing to migrate."

@@ -63,12 +63,12 @@ class MessageIdConflictError(ChatError):
 
 
 class MessageClearedError(ChatError):
-    """The message that is followed, or sent again, was cleared."""
+    """The message that is followed, or sent again, was cleared, or expired (`?ttl=`)."""
 
     code = "MESSAGE_CLEARED"
 
     def __init__(self, id: str) -> None:
-        super().__init__(f"The message {_quoted(id)} was cleared; its id stays used.")
+        super().__init__(f"The message {_quoted(id)} was cleared or has expired; its id stays used.")
         self.id = id
 
 

@@ -53,6 +53,7 @@ class LeaseKeeper:
         self._unwatch: Callable[[], None] = lambda: None
         self._news = Wakeup()
         self._is_away = False
+        self._renewed = Wakeup()
         self._sweeps_from = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -104,13 +105,20 @@ class LeaseKeeper:
                     self._is_away = False
                     # Other processes could not renew either.
                     self._sweep_after(SETTLING_SECONDS)
+                self._renewed.set()
 
     async def _keep_sweeping(self) -> None:
+        """Sweeps right behind a renewal, and at no other time.
+
+        A store that stands still begins where it stopped: a sweep that waits in front of it is
+        carried out before anybody can renew. Behind a renewal there is hardly time for that.
+        """
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._pause)
+            await self._renewed.wait()
             if self._is_away or loop.time() < self._sweeps_from:
                 continue
+            self._sweep_after(self._pause / 2)  # Renewals may come more often than they are due.
             try:
                 await self._store.sweep()
             except StoreUnavailableError:

@@ -18,7 +18,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from types import FrameType
 from typing import Any
@@ -213,13 +213,22 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._shutdown.wait(Phase.HURRIED, self._settings.notice_seconds)
+        waiting = [client for listener in sockets or () for client in _clients_waiting_at(listener)]
         for server in self.servers:
             server.close()
         for listener in sockets or ():
             listener.close()
+        for client in waiting:
+            with suppress(OSError):  # It has left.
+                await asyncio.get_running_loop().connect_accepted_socket(self._new_protocol, client)
         await self._shutdown.wait(Phase.HURRIED, HELLO_SECONDS)
         self._shutdown.reach(Phase.DRAINING)
         await self._end_connections()
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def _end_connections(self) -> None:
         """Closes what is idle, answers what is under way, and closes the rest."""
@@ -252,6 +261,13 @@ def serve(settings: Settings) -> None:
         StoreUnavailableError: the store cannot be reached.
     """
     Server(settings).run(bound_sockets(settings))
+
+
+def _clients_waiting_at(listener: socket.socket) -> Iterator[socket.socket]:
+    """Those whom the system has let in already; it would reset them when the listener is closed."""
+    with suppress(OSError):
+        while True:
+            yield listener.accept()[0]
 
 
 def bound_sockets(settings: Settings) -> list[socket.socket]:

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TypeAlias
 
+from graphql_app.app import opening_quietly
 from graphql_app.completions import open_completion
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
 from graphql_app.interfaces import Store
@@ -75,7 +76,8 @@ def serve_with_workers(settings: Settings) -> None:
 async def _open_once(store: Store) -> None:
     """Lets go wrong what can go wrong before there are workers, and migrates the database once."""
     try:
-        await store.open()
+        with opening_quietly():
+            await store.open()
     finally:
         await store.close()
 

@@ -27,11 +27,10 @@ async def running_chat(
 async def abandon(chat: ChatService) -> None:
     """What is left of a service whose process was killed: nothing of it runs, its lease stays."""
     keeper = chat._keeper
-    tasks = [*chat._tasks, *filter(None, [keeper._task])]
+    tasks = [*chat._tasks, *keeper._tasks]
     for task in tasks:
         task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
+    await asyncio.wait(tasks)
     keeper._unwatch()
 
 

@@ -1,11 +1,16 @@
 """The documentation: its examples are run, and what it lists is what there is."""
 
+import asyncio
 import inspect
+import os
 import re
 import shlex
+import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +27,12 @@ from graphql_app.api import failures
 from graphql_app.completions import open_completion
 from graphql_app.messages import common_prefix, utf16_length, utf16_tail
 from graphql_app.settings import PREFIX, Settings
-from tests.processes import serving
+from graphql_app.stores import BACKENDS as SCHEMES
+from graphql_app.stores import open_store
+from tests.contracts.backends import BACKENDS
+from tests.processes import ServerProcess, serving
+from tests.servers import PostgresServer, RedisServer, running
+from tests.wire import PATIENCE_SECONDS, RESUME, SEND, open_socket
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTED_ADDRESS = "127.0.0.1:3000"
@@ -33,6 +43,10 @@ README = (ROOT / "README.md").read_text()
 STREAMING = (ROOT / "docs/streaming.md").read_text()
 OWN_CODE = (ROOT / "docs/how-to/answer-with-your-own-code.md").read_text()
 CONFIGURE = (ROOT / "docs/how-to/configure.md").read_text()
+SQLITE = (ROOT / "docs/how-to/sqlite.md").read_text()
+POSTGRESQL = (ROOT / "docs/how-to/postgresql.md").read_text()
+REDIS = (ROOT / "docs/how-to/redis.md").read_text()
+STORES = [ROOT / f"docs/how-to/{name}.md" for name in ("memory", "sqlite", "postgresql", "redis")]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "client/README.md"])
 
 # U+1F600 to U+1F602 share their first surrogate.
@@ -138,15 +152,257 @@ async def test_the_second_example_of_own_code_ends_with_its_own_sentence(
 
 def test_there_are_no_examples_that_no_test_runs() -> None:
     counts = {
-        str(page.relative_to(ROOT)): len(blocks(page.read_text(), "python"))
+        (str(page.relative_to(ROOT)), language): len(found)
         for page in PAGES
-        if "```python" in page.read_text()
+        for language in ("python", "sh", "sql")
+        if (found := blocks(page.read_text(), language))
     }
     assert counts == {
-        "README.md": 1,
-        "docs/how-to/answer-with-your-own-code.md": 2,
-        "docs/streaming.md": 1,
+        ("README.md", "python"): 1,
+        ("docs/how-to/answer-with-your-own-code.md", "python"): 2,
+        ("docs/how-to/postgresql.md", "sh"): 2,
+        ("docs/how-to/postgresql.md", "sql"): 3,
+        ("docs/how-to/redis.md", "sh"): 4,
+        ("docs/how-to/sqlite.md", "sh"): 2,
+        ("docs/how-to/sqlite.md", "sql"): 1,
+        ("docs/streaming.md", "python"): 1,
     }
+
+
+# Stores
+
+
+def require(store: str) -> None:
+    """Skips the test if a store's server is not installed; in CI, fails it."""
+    [backend] = [backend for backend in BACKENDS if backend.id == store]
+    backend.require()
+
+
+SHORT_LEASES = {f"{PREFIX}LEASE_SECONDS": "1"}
+
+KEPT = [
+    ("words 3", "DONE", None),
+    ("w w w ", "DONE", None),
+    ("wait", "DONE", None),
+    ("waiting", "ERROR", {"code": "PRODUCER_LOST"}),
+]
+"""What `say_something` leaves behind when its server is gone."""
+
+
+def answering(store: str) -> Any:
+    completion = ("--completion", "tests.end_to_end.answers:complete")
+    return serving("--store", store, *completion, environment=SHORT_LEASES, directory=ROOT)
+
+
+async def say_something(server: ServerProcess) -> None:
+    """Leaves a reply that is done, and one that streams."""
+    async with open_socket(server.url) as socket:
+        for content, chunks in (("words 3", None), ("wait", 2)):
+            draft = {"message": {"id": f"to {content}", "content": content}}
+            await socket.follow(SEND, draft, most_chunks=chunks)
+
+
+async def listed(server: ServerProcess) -> list[dict[str, Any]]:
+    query = "{ messages { id role content status error { code } } }"
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http:
+        answer = await http.post(f"{server.http}/graphql", json={"query": query})
+    messages: list[dict[str, Any]] = answer.json()["data"]["messages"]
+    return messages
+
+
+async def check_kept(store: str) -> None:
+    """Fails if a server at a store does not show what was said before, or not its truth."""
+    with answering(store) as server:
+        async with open_socket(server.url) as socket:
+            for message in await listed(server):
+                if message["role"] == "ASSISTANT":
+                    await socket.follow(RESUME, {"message": {"id": message["id"]}})
+        kept = [
+            (message["content"], message["status"], message["error"])
+            for message in await listed(server)
+        ]
+    assert kept == KEPT
+
+
+def run_shell(
+    block: str,
+    folder: Path,
+    changes: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """What a documented command prints in a folder; what it says of a place is changed before."""
+    for documented, real in (changes or {}).items():
+        assert documented in block
+        block = block.replace(documented, real)
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize("page", STORES, ids=lambda page: page.stem)
+def test_every_url_of_a_store_is_one(page: Path) -> None:
+    urls = [
+        url
+        for url in re.findall(r"`([\w+]+://[^`\s]*)`", page.read_text())
+        if url.partition(":")[0] in SCHEMES
+        and "\u2026" not in url
+        and not url.endswith(("s://", "sentinel://"))
+    ]
+    assert urls
+    for url in urls:
+        open_store(url)
+
+
+async def test_what_the_readme_kills_is_still_there(tmp_path: Path) -> None:
+    serve, chat, kill = re.findall(
+        r"^    (.*(?:serve --store|-app chat|kill).*)$", README, re.MULTILINE
+    )[-3:]
+    assert kill == "kill -9 $!"
+    [history] = re.findall(r"`(\.venv/bin/graphql-app chat --history 10)`", README)
+    options = shlex.split(serve.removesuffix(" &"))[2:]
+    assert options[0] == "--store"
+
+    async def run(command: str, server: ServerProcess, typed: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "graphql_app", *shlex.split(command)[1:]),
+            env={**os.environ, f"{PREFIX}URL": server.url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        printed, _ = await asyncio.wait_for(process.communicate(typed.encode()), RUN_SECONDS)
+        return printed.decode()
+
+    with serving(*options, *ECHO, directory=tmp_path) as server:
+        assert "Are you there?" in await run(chat, server, "Are you there?\n")
+        server.process.kill()
+    with serving(*options, *ECHO, directory=tmp_path) as server:
+        assert (await run(history, server, "")).count("Are you there?") == 2
+
+
+async def test_a_backup_of_sqlite_holds_what_was_said_and_a_copy_of_the_file_does_not(
+    tmp_path: Path,
+) -> None:
+    backup, restore = blocks(SQLITE, "sh")
+    url = f"sqlite:///{tmp_path / 'chat.db'}"
+    with answering(url) as server:
+        await say_something(server)
+        run_shell(backup, tmp_path)
+        shutil.copy(tmp_path / "chat.db", tmp_path / "copy.db")
+        await say_something_later(server)
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy, suppress(sqlite3.OperationalError):
+        # Perhaps there is not even a table.
+        assert copy.execute("SELECT count(*) FROM message").fetchone() < (len(KEPT),)
+    run_shell(restore, tmp_path)
+    await check_kept(url)
+
+
+async def say_something_later(server: ServerProcess) -> None:
+    async with open_socket(server.url) as socket:
+        await socket.follow(SEND, {"message": {"id": "later", "content": "words 1"}})
+
+
+async def test_sqlite_is_watched_as_documented(tmp_path: Path) -> None:
+    [watch] = blocks(SQLITE, "sql")
+    url = f"sqlite:///{tmp_path / 'chat.db'}"
+    with answering(url) as server:
+        await say_something(server)
+        with closing(sqlite3.connect(tmp_path / "chat.db")) as reader:
+            found = reader.execute(watch).fetchall()
+    assert sorted(found) == [("DONE", None, 1), ("STREAMING", None, 1)]
+
+
+async def test_a_backup_of_postgresql_is_restored_into_an_empty_database(tmp_path: Path) -> None:
+    require("postgresql")
+    dump, restore = blocks(POSTGRESQL, "sh")
+    create, connections, ends = blocks(POSTGRESQL, "sql")
+    server = PostgresServer(tmp_path)
+    with running(server):
+        # The server has a superuser of that name; the documented one has to do without.
+        run_sql(server, create.replace("chat", "talk"))
+        at_place = f"postgresql://talk:secret@127.0.0.1:{server.port}"
+        documented = "postgresql://chat:secret@127.0.0.1"
+        with answering(f"{at_place}/talk") as chat:
+            await say_something(chat)
+            run_shell(dump, tmp_path, {f"{documented}/chat": f"{at_place}/talk"})
+            assert "idle" in run_sql(server, connections.replace("'chat'", "'talk'"))
+            assert "STREAMING" in run_sql(server, ends, "talk")
+            await say_something_later(chat)
+        run_shell(
+            restore,
+            tmp_path,
+            {documented: at_place, "--owner=chat": "--owner=talk"},
+            {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "chat"},
+        )
+        await check_kept(f"{at_place}/restored")
+
+
+def run_sql(server: PostgresServer, statements: str, database: str = "postgres") -> str:
+    """What PostgreSQL's administrator reads when running documented statements, one a line."""
+    return "".join(server.run_sql(line, database) for line in statements.splitlines())
+
+
+async def test_a_backup_of_redis_is_the_base_of_a_new_append_only_file(tmp_path: Path) -> None:
+    require("redis")
+    serve, backup, restore, watch = blocks(REDIS, "sh")
+    name, *options = shlex.split(serve)
+    assert name == "redis-server"
+    with running(RedisServer(tmp_path, *options)) as redis:
+        place = {"redis://127.0.0.1:6379": redis.url}
+        with answering(redis.url) as chat:
+            await say_something(chat)
+            run_shell(backup, tmp_path, place)
+            assert run_shell(watch, tmp_path, place) == "1\n"
+            await say_something_later(chat)
+    run_shell(restore, tmp_path)
+    with running(RedisServer(tmp_path, *options)) as redis:
+        await check_kept(redis.url)
+
+
+async def test_a_redis_with_an_append_only_file_ignores_a_snapshot(tmp_path: Path) -> None:
+    require("redis")
+    _, backup, *_ = blocks(REDIS, "sh")
+    with running(RedisServer(tmp_path)) as redis:
+        with answering(redis.url) as chat:
+            await say_something(chat)
+        run_shell(backup, tmp_path, {"redis://127.0.0.1:6379": redis.url})
+    shutil.rmtree(tmp_path / "appendonlydir")
+    (tmp_path / "backup.rdb").rename(tmp_path / "dump.rdb")
+    with running(RedisServer(tmp_path)) as redis, answering(redis.url) as chat:
+        assert await listed(chat) == []
+
+
+async def test_a_user_of_redis_may_do_what_the_store_needs_and_no_more(tmp_path: Path) -> None:
+    require("redis")
+    [rule] = [block for block in blocks(REDIS) if block.startswith("ACL SETUSER chat")]
+    with running(RedisServer(tmp_path)) as redis:
+        place = f"127.0.0.1:{redis.port}"
+        cli = f"redis-cli -u redis://{place} "
+        assert (
+            run_shell(
+                cli + rule.replace(">secret", "'>secret'").replace("~", "'~'").replace("&", "'&'"),
+                tmp_path,
+            )
+            == "OK\n"
+        )
+        with answering(f"redis://chat:secret@{place}?ttl=1s") as chat:
+            await say_something(chat)
+            async with open_socket(chat.url) as socket:
+                await socket.execute("mutation { clearMessages }")
+        assert run_shell(f"{cli} ACL LOG", tmp_path).strip() == ""
+        refused = run_shell(f"redis-cli -u redis://chat:secret@{place} FLUSHALL", tmp_path)
+        assert "NOPERM" in refused
+
+
+# Protocol and settings
 
 
 @given(texts, texts, texts)

@@ -46,7 +46,7 @@ from graphql_app.messages import ReplyErrorCode
         (
             MessageClearedError("m1"),
             "MESSAGE_CLEARED",
-            "The message 'm1' was cleared; its id stays used.",
+            "The message 'm1' was cleared or has expired; its id stays used.",
         ),
         (
             TooManyRepliesError(5),

@@ -112,3 +112,26 @@ async def test_a_renewal_that_found_the_store_away_is_soon_tried_again(store: Fa
         assert await called(store, "renew") < 0.5
         # And then once a second, as before.
         assert await called(store, "renew") > 0.5
+
+
+async def test_nothing_is_swept_while_a_renewal_hangs(store: FaultyStore) -> None:
+    async with keeping(store, lease_seconds=QUICK):
+        await called(store, "sweep")
+        gate = store.holding("renew")
+        await gate.reached()
+        await asyncio.sleep(QUICK)  # Behind the renewal before there may be one.
+        before = store.calls["sweep"]
+        await asyncio.sleep(5 * QUICK)
+        assert store.calls["sweep"] == before
+        gate.open()
+        await called(store, "sweep")
+
+
+async def test_many_renewals_do_not_sweep_more_often(store: FaultyStore) -> None:
+    async with keeping(store, lease_seconds=1) as keeper:
+        await called(store, "sweep")
+        before = store.calls["sweep"]
+        for _ in range(20):
+            keeper.renew_now()
+            await called(store, "renew")
+        assert store.calls["sweep"] <= before + 1

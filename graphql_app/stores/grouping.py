@@ -88,6 +88,5 @@ class Grouped(Generic[Item, Result]):
                 continue
             if isinstance(result, Exception):
                 future.set_exception(result)
-                future.exception()  # Whoever is cancelled at this moment will not ask for it.
             else:
                 future.set_result(result)

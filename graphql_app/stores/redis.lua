@@ -1,39 +1,44 @@
 -- The atomic steps of the Redis store: one script, a library of operations.
 --
 -- ARGV is the channel for news, the name of an operation, and its arguments. An answer begins with
--- 'ok', or with the word that says why not, and nothing was written then.
+-- 'ok', or with a word that says why nothing was done.
 --
--- A message or conversation is called <length of its owner>:<owner>:<id>, so that no two share a
--- name, whatever owners and ids contain. A lease is called <id>:<epoch>. The keys, each behind
--- 'graphql_app:', times in milliseconds:
+-- Names. An owner is called <length in bytes>:<owner>: and a message or a conversation by its owner
+-- and its id, so that no two share a name, whatever is in them. A lease is called <id>:<epoch>.
+--
+-- Keys, each behind 'graphql_app:'. What belongs to one owner is kept by its id, the rest by its
+-- name. Times are in milliseconds.
 --
 --   number                       string  the number of the last event of the whole store
 --   epoch                        string  the epoch of the last lease
 --   leases                       zset    lease → when it runs out; until its last reply has ended
 --   lease:<lease>                hash    milliseconds, topic; not there once the lease was swept
 --   streaming:<lease>            zset    reply → the renewals of its draft
+--   finished                     zset    reply → when it ended
 --
 --   message:<message>            hash    conversation, created, and
 --                                          of a user's message: reply (the newest)
 --                                          of a reply: reply_to, topic, status, code, error,
 --                                                      lease (while it streams)
---   text:<message>               string  UTF-16-LE, not there if empty
+--   text:<message>               string  UTF-16-LE; not there if empty
 --   cleared:<message>            string  empty: the id stays used
---   finished                     zset    reply → when it ended
 --
 --   conversations:<owner>        zset    conversation → the number of its last event
---   conversation:<conversation>  hash    owner, topic, created (the newest message's), updated,
---                                        began (before its first event), reset (0, or events up to
---                                        there are gone)
---   added:<conversation>         zset    message → the number of the event
---   ended:<conversation>         zset    reply → the number of the event
+--   conversation:<conversation>  hash    topic, created (the newest message's), updated,
+--                                        began (a number below those of all its events),
+--                                        reset (0, or events up to this number are gone)
+--   added:<conversation>         zset    message → the number of that event
+--   ended:<conversation>         zset    reply → the number of that event
 --
--- Numbers of events grow over the whole store, and are not below the time in microseconds: what was
--- forgotten, or lost, and begins anew goes on above its old numbers.
+-- Numbers of events grow over the whole store, and are not below the time in microseconds, so that
+-- what was forgotten or lost and begins anew goes on above its old numbers.
 --
--- An offset in a text is twice as much in its bytes, so that text is appended, measured and read
--- from anywhere without a look at the rest. It stays so after the end: to turn a long text into
--- UTF-8 here would hold up everybody.
+-- A volatile server that is full may drop any of these. What is left of a conversation then may be
+-- odd, but does not keep others from being swept, listed and added to.
+--
+-- A byte of a text is at twice its offset. So text is appended, measured and read from anywhere
+-- without a look at the rest. It stays like that after the end: turning a long text into UTF-8 here
+-- would hold up everybody.
 
 local NUMBER, EPOCH = 'graphql_app:number', 'graphql_app:epoch'
 local LEASES, FINISHED = 'graphql_app:leases', 'graphql_app:finished'
@@ -41,10 +46,24 @@ local STAYS_USED_SECONDS = 25 * 60 * 60
 
 local call = redis.call
 local time = call('TIME')
-local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now_us = time[1] * 1000000 + time[2]
 local now_ms = math.floor(now_us / 1000)
 
--- Parts of the operations.
+-- Names and keys.
+
+local function owner_of(name)
+  local length = name:match('^%d+')
+  return name:sub(1, #length + 1 + length + 1)
+end
+
+local function id_of(name)
+  return name:sub(#owner_of(name) + 1)
+end
+
+-- The name of something else of the same owner.
+local function beside(name, id)
+  return owner_of(name) .. id
+end
 
 local function key(kind, name)
   return 'graphql_app:' .. kind .. ':' .. name
@@ -54,7 +73,9 @@ local function fields(kind, name, ...)
   return unpack(call('HMGET', key(kind, name), ...))
 end
 
--- The names of the topics that changed, for those who watch them.
+-- Conversations and their events.
+
+-- The topics that changed.
 local news = {}
 
 local function tell(topic)
@@ -69,23 +90,23 @@ local function next_number()
   return number
 end
 
--- Logs an event: that a message was 'added', or that a reply has 'ended'.
+-- Logs an event: that a message was 'added', or that a reply 'ended'.
 local function log(kind, message, conversation, at)
   local number = next_number()
-  local owner, topic, updated = fields('conversation', conversation, 'owner', 'topic', 'updated')
-  call('ZADD', key(kind, conversation), number, message)
-  call('ZADD', key('conversations', owner), number, conversation)
-  call('HSET', key('conversation', conversation), 'updated', math.max(at, updated))
+  local topic, updated = fields('conversation', conversation, 'topic', 'updated')
+  call('ZADD', key(kind, conversation), number, id_of(message))
+  call('ZADD', key('conversations', owner_of(message)), number, id_of(conversation))
+  call('HSET', key('conversation', conversation), 'updated', math.max(at, updated or 0))
   tell(topic)
 end
 
 -- Begins a conversation, or keeps one that was about to be forgotten.
-local function keep_conversation(conversation, owner, topic)
+local function keep(conversation, topic)
   local record = key('conversation', conversation)
-  if call('EXISTS', record) == 1 then
+  if call('HEXISTS', record, 'began') == 1 then
     call('PERSIST', record)
   else
-    call('HSET', record, 'owner', owner, 'topic', topic, 'created', 0, 'updated', 0,
+    call('HSET', record, 'topic', topic, 'created', 0, 'updated', 0,
       'began', next_number(), 'reset', 0)
   end
 end
@@ -95,76 +116,81 @@ local function insert(conversation, message, ...)
   local record = key('conversation', conversation)
   local created = math.max(now_ms, call('HGET', record, 'created') + 1)
   call('HSET', record, 'created', created)
-  call('HSET', key('message', message), 'conversation', conversation, 'created', created, ...)
+  call('HSET', key('message', message),
+    'conversation', id_of(conversation), 'created', created, ...)
   log('added', message, conversation, created)
 end
+
+-- Makes the next event of a conversation a reset; one without messages is forgotten in a day.
+local function start_over(conversation)
+  local record = key('conversation', conversation)
+  call('HSET', record, 'reset', next_number())
+  if call('EXISTS', key('added', conversation)) == 0 then
+    call('ZREM', key('conversations', owner_of(conversation)), id_of(conversation))
+    call('EXPIRE', record, STAYS_USED_SECONDS)
+  end
+  tell(call('HGET', record, 'topic'))
+end
+
+-- Replies and their leases.
 
 -- Whether anything may still be written under a lease.
 local function is_alive(lease)
   return call('EXISTS', key('lease', lease)) == 1
 end
 
--- Takes a reply from its lease.
-local function release(lease, reply)
-  call('ZREM', key('streaming', lease), reply)
-end
-
 local function tell_holder(lease)
   tell(call('HGET', key('lease', lease), 'topic'))
-end
-
--- Ends a reply that streams. All ends come here.
-local function end_reply(reply, status, code, error)
-  local conversation, lease, topic =
-    fields('message', reply, 'conversation', 'lease', 'topic')
-  call('HSET', key('message', reply), 'status', status)
-  if code ~= '' then
-    call('HSET', key('message', reply), 'code', code, 'error', error)
-  end
-  call('HDEL', key('message', reply), 'lease')
-  call('ZADD', FINISHED, now_ms, reply)
-  release(lease, reply)
-  log('ended', reply, conversation, now_ms)
-  tell(topic)
-  -- APPEND had left room for as much again.
-  local text = call('GET', key('text', reply))
-  if text then
-    call('SET', key('text', reply), text)
-  end
-end
-
--- Removes a message; its id stays used.
-local function remove(message)
-  local conversation, lease, topic =
-    fields('message', message, 'conversation', 'lease', 'topic')
-  call('DEL', key('message', message), key('text', message))
-  call('SET', key('cleared', message), '', 'EX', STAYS_USED_SECONDS)
-  call('ZREM', key('added', conversation), message)
-  call('ZREM', key('ended', conversation), message)
-  call('ZREM', FINISHED, message)
-  if lease then
-    release(lease, message)
-    tell_holder(lease)
-  end
-  tell(topic)
-end
-
--- Makes the next event of a conversation a reset; one without messages is forgotten in a day.
-local function start_over(conversation)
-  local record = key('conversation', conversation)
-  local owner, topic = fields('conversation', conversation, 'owner', 'topic')
-  call('HSET', record, 'reset', next_number())
-  if call('EXISTS', key('added', conversation)) == 0 then
-    call('ZREM', key('conversations', owner), conversation)
-    call('EXPIRE', record, STAYS_USED_SECONDS)
-  end
-  tell(topic)
 end
 
 -- Why there is no such reply.
 local function no_reply(name)
   return call('EXISTS', key('cleared', name)) == 1 and 'cleared' or 'no reply'
 end
+
+-- Ends a reply that streams. Every end is this one.
+local function end_reply(reply, status, code, error)
+  local record = key('message', reply)
+  local conversation, lease, topic = fields('message', reply, 'conversation', 'lease', 'topic')
+  if not conversation then
+    return
+  end
+  call('HSET', record, 'status', status)
+  if code ~= '' then
+    call('HSET', record, 'code', code, 'error', error)
+  end
+  call('HDEL', record, 'lease')
+  call('ZREM', key('streaming', lease), reply)
+  call('ZADD', FINISHED, now_ms, reply)
+  local text = call('GET', key('text', reply))
+  if text then
+    -- Gives back the room that APPEND has left for more.
+    call('SET', key('text', reply), text)
+  end
+  log('ended', reply, beside(reply, conversation), now_ms)
+  tell(topic)
+end
+
+-- Removes a message; its id stays used.
+local function remove(message)
+  local conversation, lease, topic = fields('message', message, 'conversation', 'lease', 'topic')
+  if not conversation then
+    return
+  end
+  call('DEL', key('message', message), key('text', message))
+  call('SET', key('cleared', message), '', 'EX', STAYS_USED_SECONDS)
+  for _, kind in ipairs({'added', 'ended'}) do
+    call('ZREM', key(kind, beside(message, conversation)), id_of(message))
+  end
+  call('ZREM', FINISHED, message)
+  if lease then
+    call('ZREM', key('streaming', lease), message)
+    tell_holder(lease)
+  end
+  tell(topic)
+end
+
+-- Texts.
 
 -- Adds text where it says it stands; the same text again does nothing. Returns whether it fits.
 local function write(reply, at_offset, text)
@@ -188,40 +214,54 @@ local function tail(reply, offset)
   local text = call('GETRANGE', name, 2 * begin, -1)
   local high_byte = text:byte(2)
   if high_byte and 0xDC <= high_byte and high_byte <= 0xDF then
-    -- The second half of a surrogate pair.
+    -- The second half of a surrogate pair: its code point begins before it.
     begin = begin - 1
     text = call('GETRANGE', name, 2 * begin, -1)
   end
   return begin, stop, text
 end
 
-local function record(message)
-  return {message,
-    fields('message', message, 'conversation', 'created', 'reply_to', 'status', 'code', 'error')}
-end
-
 local function whole_text(message)
   return call('GET', key('text', message)) or ''
 end
 
--- Messages as they are now: their records, and their texts.
-local function shown(messages)
+-- Messages, as they are shown.
+
+local function is_there(message)
+  return call('EXISTS', key('message', message)) == 1
+end
+
+local function record(message)
+  return {id_of(message),
+    fields('message', message, 'conversation', 'created', 'reply_to', 'status', 'code', 'error')}
+end
+
+-- A reply as it was when it was added.
+local function record_when_added(message)
+  local id, conversation, created, reply_to = unpack(record(message))
+  return {id, conversation, created, reply_to, 'STREAMING', false, false}
+end
+
+-- Records and texts of those messages, of one owner, that have these ids.
+local function shown(owner, ids)
   local records, texts = {}, {}
-  for index, message in ipairs(messages) do
-    records[index], texts[index] = record(message), whole_text(message)
+  for _, id in ipairs(ids) do
+    if is_there(owner .. id) then
+      records[#records + 1], texts[#texts + 1] = record(owner .. id), whole_text(owner .. id)
+    end
   end
   return cjson.encode(records), texts
 end
 
--- A conversation's messages before a number, at most the newest `last`, oldest first.
+-- The newest `last` messages of a conversation before a number, oldest first.
 local function newest(conversation, before, last)
   local found = call('ZRANGE', key('added', conversation), before, '-inf',
     'BYSCORE', 'REV', 'LIMIT', 0, last)
-  local messages = {}
+  local ids = {}
   for index = #found, 1, -1 do
-    messages[#messages + 1] = found[index]
+    ids[#ids + 1] = found[index]
   end
-  return messages
+  return shown(owner_of(conversation), ids)
 end
 
 -- The operations.
@@ -236,7 +276,7 @@ function operations.register(id, topic, milliseconds)
   return {'ok', epoch}
 end
 
--- Returns what streams under the lease, each reply followed by the renewals of its draft.
+-- Returns the replies that stream under the lease, each followed by the renewals of its draft.
 function operations.renew(lease)
   local milliseconds = call('HGET', key('lease', lease), 'milliseconds')
   if not milliseconds then
@@ -246,7 +286,7 @@ function operations.renew(lease)
   return {'ok', cjson.encode(call('ZRANGE', key('streaming', lease), 0, -1, 'WITHSCORES'))}
 end
 
--- Ends those of the replies that stream under the lease.
+-- Ends those replies that stream under the lease.
 function operations.lose(lease, code, error, ...)
   for _, reply in ipairs({...}) do
     if call('HGET', key('message', reply), 'lease') == lease then
@@ -256,8 +296,8 @@ function operations.lose(lease, code, error, ...)
   return {'ok'}
 end
 
--- Does at most so much, and returns how many replies were lost and whether there is more to do.
-function operations.sweep(keep, code, error, most)
+-- Does at most so much; returns how many replies were lost, and whether there is more to do.
+function operations.sweep(code, error, kept_for, most)
   local lost, left = 0, tonumber(most)
   while left > 0 do
     local lease = call('ZRANGE', LEASES, '-inf', now_ms, 'BYSCORE', 'LIMIT', 0, 1)[1]
@@ -269,27 +309,31 @@ function operations.sweep(keep, code, error, most)
     local replies = call('ZRANGE', key('streaming', lease), 0, left - 1)
     for _, reply in ipairs(replies) do
       end_reply(reply, 'ERROR', code, error)
+      call('ZREM', key('streaming', lease), reply)
     end
     if call('EXISTS', key('streaming', lease)) == 0 then
       call('ZREM', LEASES, lease)
     end
     lost, left = lost + #replies, left - #replies - 1
   end
-  if keep ~= '' and left > 0 then
-    local expired = call('ZRANGE', FINISHED, '-inf', now_ms - keep, 'BYSCORE', 'LIMIT', 0, left)
+  if kept_for ~= '' and left > 0 then
+    local expired = call('ZRANGE', FINISHED, '-inf', now_ms - kept_for, 'BYSCORE', 'LIMIT', 0, left)
     for _, reply in ipairs(expired) do
       local conversation, reply_to = fields('message', reply, 'conversation', 'reply_to')
-      remove(reply_to)
-      remove(reply)
-      start_over(conversation)
+      if conversation then
+        remove(beside(reply, reply_to))
+        remove(reply)
+        start_over(beside(reply, conversation))
+      end
+      call('ZREM', FINISHED, reply)
     end
     left = left - #expired
   end
   return {'ok', lost, left > 0 and 0 or 1}
 end
 
-function operations.add(lease, owner, conversation, topic, message, content, reply, reply_topic,
-    renewals)
+-- Returns the id of the newest reply to the message.
+function operations.add(lease, conversation, topic, message, content, reply, reply_topic, renewals)
   if not is_alive(lease) then
     return {'fenced'}
   end
@@ -300,25 +344,25 @@ function operations.add(lease, owner, conversation, topic, message, content, rep
   if its_conversation then
     if not its_reply then
       return {'conflict', 'a reply'}
-    elseif its_conversation ~= conversation then
+    elseif its_conversation ~= id_of(conversation) then
       return {'conflict', 'a message of another conversation'}
     elseif whole_text(message) ~= content then
       return {'conflict', 'a message with other content'}
     end
     return {'ok', its_reply}
   end
-  -- This comes first: Redis refuses a script for want of memory at its first write or not at all,
-  -- and only if that write needs memory.
+  -- The first write is one that needs memory: when that is full, Redis refuses a script here, or
+  -- not at all.
   call('SET', key('text', message), content)
-  keep_conversation(conversation, owner, topic)
-  insert(conversation, message, 'reply', reply)
-  insert(conversation, reply, 'reply_to', message, 'topic', reply_topic,
+  keep(conversation, topic)
+  insert(conversation, message, 'reply', id_of(reply))
+  insert(conversation, reply, 'reply_to', id_of(message), 'topic', reply_topic,
     'status', 'STREAMING', 'lease', lease)
   call('ZADD', key('streaming', lease), renewals, reply)
-  return {'ok', reply}
+  return {'ok', id_of(reply)}
 end
 
--- Takes replies, each with its lease and offset, and a text for each; returns their outcomes.
+-- Takes replies, each with its lease and an offset, and a text for each; returns outcomes.
 function operations.append(appends, ...)
   local texts, outcomes = {...}, {}
   for index, append in ipairs(cjson.decode(appends)) do
@@ -336,7 +380,7 @@ function operations.append(appends, ...)
   return {'ok', cjson.encode(outcomes)}
 end
 
--- A producer gives its lease; an empty offset is the end.
+-- A producer gives its lease, and text for an offset; an empty offset is the end.
 function operations.finish(reply, status, code, error, lease, at_offset, text)
   local its_status, its_lease = fields('message', reply, 'status', 'lease')
   if not its_status then
@@ -359,11 +403,11 @@ function operations.finish(reply, status, code, error, lease, at_offset, text)
       tell_holder(its_lease)
     end
   end
-  return {'ok', shown({reply})}
+  return {'ok', shown(owner_of(reply), {id_of(reply)})}
 end
 
--- Takes replies, each with an offset; returns their outcomes and texts, but of the first ones only
--- once the texts have more than `limit` bytes.
+-- Takes replies, each with an offset; returns outcomes and texts, but of the first ones only once
+-- the texts have more than `limit` bytes.
 function operations.read(reads, limit)
   local outcomes, texts, size = {}, {}, 0
   for index, read in ipairs(cjson.decode(reads)) do
@@ -384,10 +428,10 @@ function operations.read(reads, limit)
 end
 
 function operations.message(message)
-  if call('EXISTS', key('message', message)) == 0 then
+  if not is_there(message) then
     return {'no message'}
   end
-  return {'ok', shown({message})}
+  return {'ok', shown(owner_of(message), {id_of(message)})}
 end
 
 function operations.newest_reply(message)
@@ -395,28 +439,27 @@ function operations.newest_reply(message)
   if not conversation then
     return {'no message'}
   end
-  return {'ok', reply or message}
+  return {'ok', reply or id_of(message)}
 end
 
 -- An empty `before` is the end.
 function operations.messages(conversation, before, last)
-  local number = '+inf'
-  if before ~= '' then
-    local found = call('ZSCORE', key('added', conversation), before)
-    if not found then
-      return {'no message'}
-    end
-    number = '(' .. found
+  if before == '' then
+    return {'ok', newest(conversation, '+inf', last)}
   end
-  return {'ok', shown(newest(conversation, number, last))}
+  local number = call('ZSCORE', key('added', conversation), before)
+  if not number then
+    return {'no message'}
+  end
+  return {'ok', newest(conversation, '(' .. number, last)}
 end
 
 function operations.conversations(owner, first)
-  local found = call('ZRANGE', key('conversations', owner), 0, first - 1, 'REV')
-  for index, conversation in ipairs(found) do
-    local oldest = call('ZRANGE', key('added', conversation), 0, 0)[1]
-    found[index] = {conversation, call('HGET', key('message', oldest), 'created'),
-      call('HGET', key('conversation', conversation), 'updated')}
+  local found = {}
+  for index, id in ipairs(call('ZRANGE', key('conversations', owner), 0, first - 1, 'REV')) do
+    local oldest = call('ZRANGE', key('added', owner .. id), 0, 0)[1] or ''
+    found[index] = {id, call('HGET', key('message', owner .. oldest), 'created'),
+      call('HGET', key('conversation', owner .. id), 'updated')}
   end
   return {'ok', cjson.encode(found)}
 end
@@ -428,64 +471,61 @@ function operations.history(reply)
   elseif status ~= 'STREAMING' then
     return {'fenced'}
   end
-  local number = call('ZSCORE', key('added', conversation), reply)
-  local messages = {}
-  local before = call('ZRANGE', key('added', conversation), '-inf', '(' .. number, 'BYSCORE')
-  for _, message in ipairs(before) do
-    if call('STRLEN', key('text', message)) > 0 then
-      messages[#messages + 1] = message
+  local added, ids = key('added', beside(reply, conversation)), {}
+  local number = call('ZSCORE', added, id_of(reply))
+  for _, id in ipairs(call('ZRANGE', added, '-inf', '(' .. number, 'BYSCORE')) do
+    if call('STRLEN', key('text', beside(reply, id))) > 0 then
+      ids[#ids + 1] = id
     end
   end
-  return {'ok', shown(messages)}
+  return {'ok', shown(owner_of(reply), ids)}
 end
 
 function operations.clear(conversation)
-  local messages = call('ZRANGE', key('added', conversation), 0, -1)
-  for _, message in ipairs(messages) do
-    remove(message)
+  local ids = call('ZRANGE', key('added', conversation), 0, -1)
+  for _, id in ipairs(ids) do
+    remove(beside(conversation, id))
   end
-  if #messages > 0 then
+  if #ids > 0 then
     start_over(conversation)
   end
-  return {'ok', #messages}
+  return {'ok', #ids}
 end
 
--- Returns whether it is a reset, the new cursor, whether there are more, and messages.
+-- Returns whether it is a reset, the new cursor, whether there are more events, and messages.
 --
--- The cursor of a conversation without a record is 0: whatever will be there is new to it. Any
--- other cursor must be one that this conversation, as it is now, can have given.
+-- A conversation without a record gives 0: to that cursor, all that may come is new. Any other
+-- cursor counts only if the conversation, as it is now, can have given it.
 function operations.events(conversation, cursor, last, most)
   local began, reset = fields('conversation', conversation, 'began', 'reset')
   local now = began and tonumber(call('GET', NUMBER)) or 0
-  local from = tonumber(cursor)
-  if not from or from > now or from < tonumber(reset or 0)
-    or from > 0 and from < tonumber(began) then
-    return {'ok', 1, now, 0, shown(newest(conversation, '+inf', last))}
+  local seen = tonumber(cursor)
+  if not seen or seen > now or seen < tonumber(reset or 0)
+    or (seen > 0 and seen < tonumber(began)) then
+    return {'ok', 1, now, 0, newest(conversation, '+inf', last)}
   end
-  most = tonumber(most)
   local events = {}
   for _, kind in ipairs({'added', 'ended'}) do
     local found = call('ZRANGE', key(kind, conversation), '(' .. cursor, '+inf',
       'BYSCORE', 'LIMIT', 0, most + 1, 'WITHSCORES')
     for index = 1, #found, 2 do
-      events[#events + 1] = {kind = kind, message = found[index], number = tonumber(found[index + 1])}
+      local message = beside(conversation, found[index])
+      events[#events + 1] = {kind = kind, message = message, number = tonumber(found[index + 1])}
     end
   end
   table.sort(events, function(one, other) return one.number < other.number end)
   local records, texts = {}, {}
   for index = 1, math.min(#events, most) do
     local event = events[index]
-    local found = record(event.message)
-    local is_reply = found[4]
-    if event.kind == 'added' and is_reply then
-      -- As it was then.
-      records[index], texts[index] = {found[1], found[2], found[3], found[4], 'STREAMING', false, false}, ''
-    else
-      records[index], texts[index] = found, whole_text(event.message)
+    local is_reply = call('HEXISTS', key('message', event.message), 'reply_to') == 1
+    if is_reply and event.kind == 'added' then
+      records[#records + 1], texts[#texts + 1] = record_when_added(event.message), ''
+    elseif is_there(event.message) then
+      records[#records + 1], texts[#texts + 1] = record(event.message), whole_text(event.message)
     end
-    from = event.number
+    seen = event.number
   end
-  return {'ok', 0, from, #events > most and 1 or 0, cjson.encode(records), texts}
+  return {'ok', 0, seen, #events > tonumber(most) and 1 or 0, cjson.encode(records), texts}
 end
 
 local answer = operations[ARGV[2]](unpack(ARGV, 3))

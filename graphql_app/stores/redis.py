@@ -71,7 +71,7 @@ SENTINEL_SECONDS = 0.5
 CONNECTIONS = 16
 """How many calls may be under way; further ones wait."""
 
-APPEND_REST_SECONDS = 0.01
+APPEND_REST_SECONDS = 0.005
 """How long appends gather for the next call."""
 
 GROUP_ITEMS = 1_000
@@ -99,12 +99,8 @@ MASTER_SECONDS = 1.0
 AWAY = {"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOPERM", "NOREPLICAS", "OOM", "READONLY"}
 """Errors of the server, by their first word, that are about its state and not about the call."""
 
-REFUSALS = (
-    exceptions.AuthenticationError,
-    exceptions.NoPermissionError,
-    exceptions.ResponseError,
-)
-"""What the server says at first to those whom it will never serve."""
+REFUSALS = (exceptions.AuthenticationError, exceptions.NoPermissionError)
+"""What the server says to those whom it will not serve, however often they ask."""
 
 CONNECTION: dict[str, Any] = {
     "protocol": 2,
@@ -277,14 +273,14 @@ class RedisStore:
         """
         try:
             self._server.open()
-            self._check(await self._server.answer(self._server.info))
+            self._check(await self._server.info())
             await self._server.answer(self._news.open)
             if self._master is not None:
                 self._master.open()
         except BaseException as error:
             await self.close()
-            cause = error.__cause__ if isinstance(error, StoreUnavailableError) else error
-            if isinstance(cause, REFUSALS):
+            cause = error.__cause__ or error
+            if isinstance(cause, REFUSALS) or isinstance(error, exceptions.ResponseError):
                 raise ConfigurationError(f"store: {self._shown!r} refuses us: {cause}.") from error
             raise
 
@@ -325,13 +321,13 @@ class RedisStore:
         await self._server.close()
 
     async def ping(self) -> None:
-        await self._server.answer(self._server.ping)
+        await self._server.ping()
 
     # Leases.
 
     async def register(self, lease_seconds: float) -> Lease:
         id = uuid.uuid4().hex
-        topic = topic_name(Lease(id, 0))
+        topic = topic_name(Lease(id, 0))  # The epoch is no part of it.
         [epoch] = await self._server.ask("register", id, id, topic, round(lease_seconds * 1000))
         return Lease(id, epoch)
 
@@ -352,7 +348,7 @@ class RedisStore:
     async def sweep(self) -> int:
         lost = 0
         for _ in range(SWEEP_CALLS):
-            some, more = await self._server.ask("sweep", "", self._keep, *LOST, SWEEP_ITEMS)
+            some, more = await self._server.ask("sweep", "", *LOST, self._keep, SWEEP_ITEMS)
             lost += some
             if not more:
                 break
@@ -361,11 +357,10 @@ class RedisStore:
     # Writing.
 
     async def add(self, draft: Draft, lease: Lease) -> Added:
-        [name] = await self._server.ask(
+        [id] = await self._server.ask(
             "add",
             draft.message.id,
             _lease_name(lease),
-            draft.conversation.owner,
             _name(draft.conversation),
             topic_name(draft.conversation),
             _name(draft.message),
@@ -374,7 +369,7 @@ class RedisStore:
             topic_name(draft.reply),
             draft.renewals,
         )
-        reply = Ref(draft.message.owner, _id(draft.message.owner, name.decode()))
+        reply = Ref(draft.message.owner, id.decode())
         return Added(reply, created=reply == draft.reply)
 
     async def append(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
@@ -411,7 +406,7 @@ class RedisStore:
             "" if at_offset is None else at_offset,
             _encoded(text),
         )
-        [message] = _messages(ref.owner, records, texts)
+        [message] = _messages(records, texts)
         return message
 
     async def clear(self, conversation: ConversationRef) -> int:
@@ -424,32 +419,29 @@ class RedisStore:
         return await self._reads((ref, after_offset))
 
     async def _read_all(self, reads: Sequence[tuple[Ref, int]]) -> list[Slice | Exception]:
-        # Many follow the same reply from the same offset.
-        asked = list(dict.fromkeys(reads))
-        results: list[Slice | Exception] = []
-        while rest := asked[len(results) :]:
-            reads_of = json.dumps([(_name(ref), after_offset) for ref, after_offset in rest])
-            outcomes, texts = await self._server.ask("read", "", reads_of, GROUP_BYTES)
-            # Those that the answer had no room for are asked for again.
-            for (ref, _), (word, *details), text in zip(
-                rest, json.loads(outcomes), texts, strict=False
-            ):
-                is_found = word == "ok"
-                results.append(_slice(text, *details) if is_found else _refusal(ref.id, word))
-        found = dict(zip(asked, results, strict=True))
-        return [found[read] for read in reads]
+        results: dict[tuple[Ref, int], Slice | Exception] = {}
+        wanted = list(dict.fromkeys(reads))  # Many may follow one reply from the same offset.
+        while rest := wanted[len(results) :]:
+            heads = [(_name(ref), after_offset) for ref, after_offset in rest]
+            outcomes, texts = await self._server.ask("read", "", json.dumps(heads), GROUP_BYTES)
+            # There may be fewer than were asked for, if they are long.
+            found = zip(rest, json.loads(outcomes), texts, strict=False)
+            for read, (word, *details), text in found:
+                is_there = word == "ok"
+                results[read] = _slice(text, *details) if is_there else _refusal(read[0].id, word)
+        return [results[read] for read in reads]
 
     async def message(self, ref: Ref) -> Message | None:
         try:
             records, texts = await self._server.ask("message", ref.id, _name(ref))
         except MessageNotFoundError:
             return None
-        [message] = _messages(ref.owner, records, texts)
+        [message] = _messages(records, texts)
         return message
 
     async def newest_reply(self, ref: Ref) -> Ref:
-        [name] = await self._server.ask("newest_reply", ref.id, _name(ref))
-        return Ref(ref.owner, _id(ref.owner, name.decode()))
+        [id] = await self._server.ask("newest_reply", ref.id, _name(ref))
+        return Ref(ref.owner, id.decode())
 
     async def messages(
         self, conversation: ConversationRef, last: int, before: Ref | None
@@ -458,21 +450,21 @@ class RedisStore:
             "messages",
             "" if before is None else before.id,
             _name(conversation),
-            "" if before is None else _name(before),
+            "" if before is None else before.id,
             last,
         )
-        return _messages(conversation.owner, records, texts)
+        return _messages(records, texts)
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
-        [found] = await self._server.ask("conversations", "", owner, first)
+        [found] = await self._server.ask("conversations", "", _owner(owner), first)
         return tuple(
-            Conversation(_id(owner, name), _time(created), _time(updated))
-            for name, created, updated in json.loads(found)
+            Conversation(id, _time(created), _time(updated))
+            for id, created, updated in json.loads(found)
         )
 
     async def history(self, reply: Ref) -> tuple[Message, ...]:
         records, texts = await self._server.ask("history", reply.id, _name(reply))
-        return _messages(reply.owner, records, texts)
+        return _messages(records, texts)
 
     async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
         is_reset, cursor, more, records, texts = await self._server.ask(
@@ -483,7 +475,7 @@ class RedisStore:
             last,
             EVENTS_IN_A_READ,
         )
-        messages = _messages(conversation.owner, records, texts)
+        messages = _messages(records, texts)
         if is_reset:
             return Events((MessagesReset(conversation.id, messages),), cursor)
         return Events(tuple(map(MessageChanged, messages)), cursor, more=bool(more))
@@ -522,11 +514,10 @@ class _Server:
             await self._pool.aclose()
 
     async def info(self) -> dict[str, Any]:
-        info: dict[str, Any] = await self._redis.info()
-        return info
+        return await self.answer(self._redis.info)
 
     async def ping(self) -> None:
-        await self._redis.execute_command("PING")  # type: ignore[no-untyped-call]
+        await self.answer(self._redis.ping)
 
     async def ask(self, operation: str, about: str, *arguments: str | bytes | int) -> list[Any]:
         """What an operation of redis.lua returns; what it refuses is raised, about that id."""
@@ -600,6 +591,10 @@ class _News:
         self._stop_polling()
         await self._disconnect()
 
+    def leave(self) -> None:
+        """Looks for the server anew, within a heartbeat."""
+        self._leaves = True
+
     async def _run(self) -> None:
         while True:
             try:
@@ -655,10 +650,6 @@ class _News:
         if self._timer is not None:
             self._timer.cancel()
 
-    def leave(self) -> None:
-        """Looks for the server anew, within a heartbeat."""
-        self._leaves = True
-
 
 class _Master:
     """Leaves a server as soon as the Sentinels call another one the master.
@@ -704,13 +695,12 @@ class _Master:
 # Names, times and texts as they are in the store.
 
 
+def _owner(owner: str) -> str:
+    return f"{len(owner.encode())}:{owner}:"
+
+
 def _name(ref: Ref | ConversationRef) -> str:
-    return f"{len(ref.owner)}:{ref.owner}:{ref.id}"
-
-
-def _id(owner: str, name: str) -> str:
-    """The id in a name."""
-    return name[len(f"{len(owner)}:{owner}:") :]
+    return _owner(ref.owner) + ref.id
 
 
 def _lease_name(lease: Lease) -> str:
@@ -737,19 +727,19 @@ def _slice(text: bytes, begin: int, end: int, status: str, code: str, error: str
     return Slice(begin, _decoded(text), end, Status(status), _error(code, error))
 
 
-def _messages(owner: str, records: bytes, texts: Sequence[bytes]) -> tuple[Message, ...]:
+def _messages(records: bytes, texts: Sequence[bytes]) -> tuple[Message, ...]:
     return tuple(
         Message(
-            id=_id(owner, name),
-            conversation_id=_id(owner, conversation),
+            id=id,
+            conversation_id=conversation,
             role=Role.ASSISTANT if reply_to else Role.USER,
             content=_decoded(text),
             status=Status(status or "DONE"),
             created_at=_time(created),
-            reply_to_id=_id(owner, reply_to) if reply_to else None,
+            reply_to_id=reply_to or None,
             error=_error(code, error),
         )
-        for (name, conversation, created, reply_to, status, code, error), text in zip(
+        for (id, conversation, created, reply_to, status, code, error), text in zip(
             json.loads(records), texts, strict=True
         )
     )

@@ -24,7 +24,7 @@ STORES = ("memory", "sqlite", "postgresql", "redis")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (10)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="how long (15)")
     parser.add_argument("--rounds", type=int, default=1_000, help="how many rounds at most")
     parser.add_argument("--store", action="append", choices=STORES, help="only this one")
     parser.add_argument("--nemesis", action="append", choices=tuple(ATTACKS), help="only this one")

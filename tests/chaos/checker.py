@@ -35,6 +35,9 @@ from tests.chaos.history import (
 TRUTH_SECONDS = 5.0
 """What P7 allows beside the lease, and what a follower may lag behind a truth that others know."""
 
+LAG_SECONDS = 3.0
+"""What no word may take in quiet times, however busy the machine; most take a hundredth."""
+
 CLOSING_SECONDS = 3.0
 """How long a completion may run on: the second that P6 allows, and time for a busy machine."""
 
@@ -60,8 +63,8 @@ class Violation:
 def check(history: Iterable[Event]) -> list[Violation]:
     """All violations that a history shows."""
     evidence = Evidence(history)
-    judges = (exact, durable, once, final, stopped, told, cleared, in_step, sound, salvaged)
-    return [violation for judge in judges for violation in judge(evidence)]
+    judges = (exact, durable, once, final, stopped, told, cleared, prompt, in_step, sound, salvaged)
+    return list(dict.fromkeys(violation for judge in judges for violation in judge(evidence)))
 
 
 # P1
@@ -345,6 +348,19 @@ def cleared(evidence: Evidence) -> Iterator[Violation]:
             and not any(clear.begin < stream.closed.at for clear in evidence.clears_of(message))
         ):
             yield Violation("P8", message, f"{stream.where}: it was cleared, says the server")
+
+
+# Lags
+
+
+def prompt(evidence: Evidence) -> Iterator[Violation]:
+    """A follower is woken when there is news; it does not find out by chance."""
+    for stream in evidence.streams.values():
+        lag = max(evidence.lags(stream), default=0.0)
+        if lag > LAG_SECONDS:
+            yield Violation(
+                "lag", stream.opened.message, f"a word took {lag:.1f} s ({stream.where})"
+            )
 
 
 # Windows

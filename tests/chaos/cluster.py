@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tests.chaos.answers import ANSWERS_VARIABLE, PROCESS_VARIABLE
 from tests.chaos.history import Defect, Killed, Paused, Recorder, Started, Terminated, now
-from tests.processes import DEFECTS, ServerProcess, serving
+from tests.processes import DEFECTS, START_SECONDS, ServerProcess, serving
 
 ROOT = Path(__file__).parent.parent.parent
+RESTART_SECONDS = 0.2
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -101,10 +102,19 @@ class Cluster:
         self.running += await asyncio.gather(*(self._start(name) for name in names))
 
     async def _start(self, name: str) -> Process:
-        # Another thread: the way to the store may lead through this one's event loop.
-        process = await asyncio.to_thread(self._serve, name, self._url_for(name))
-        self._recorder.add(Started(now(), name))
-        return process
+        deadline = now() + START_SECONDS
+        while True:
+            try:
+                # Another thread: the way to the store may lead through this one's event loop.
+                process = await asyncio.to_thread(self._serve, name, self._url_for(name))
+            except RuntimeError as error:
+                # A server that cannot reach its store says so and ends; who runs it tries again.
+                if "cannot be reached" not in str(error) or now() > deadline:
+                    raise
+                await asyncio.sleep(RESTART_SECONDS)
+            else:
+                self._recorder.add(Started(now(), name))
+                return process
 
     def _serve(self, name: str, url: str) -> Process:
         stack = ExitStack()

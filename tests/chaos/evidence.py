@@ -1,5 +1,6 @@
 """A history in the order in which it can be judged: who saw how much of which reply when."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ from tests.chaos.history import (
 
 STREAMING, DONE, STOPPED, ERROR = "STREAMING", "DONE", "STOPPED", "ERROR"
 PRODUCER_LOST = "PRODUCER_LOST"
+
+QUIET_SECONDS = 2.0
+"""How far from any fault a lag counts."""
 
 GRACE_SECONDS = 1.0
 """What a process may need, beside the time of an outage, to renew its lease after it."""
@@ -285,6 +289,34 @@ class Evidence:
         conversation = self.drafts[message].conversation
         return [clear for clear in self.clears if clear.conversation == conversation]
 
+    def lags(self, stream: Stream) -> Iterator[float]:
+        """The seconds from each word's being said to its arrival in a stream.
+
+        Only of words that the stream was waiting for at another process than their own, in quiet
+        times.
+        """
+        message = stream.opened.message
+        if not stream.chunks or stream.opened.process in self.producers(message):
+            return
+        ends = [chunk.offset + len(units(chunk.text)) // 2 for chunk in stream.chunks]
+        for said in self.said[message]:
+            index = bisect_left(ends, said.units)
+            if said.at < stream.chunks[0].at or index == len(ends):
+                continue
+            seen_at = stream.chunks[index].at
+            if self._is_quiet(said.at - QUIET_SECONDS, seen_at + QUIET_SECONDS):
+                yield seen_at - said.at
+
+    def _is_quiet(self, begin: float, end: float) -> bool:
+        """Whether nothing was done to anybody."""
+        moments = [killed.at for killed in self.kills.values()]
+        moments += [started.at for started in self.starts]
+        spans = [*self.hindrances(), *((moment, moment) for moment in moments)]
+        spans += [(ended.begin, ended.end) for ended in self.terminations.values()]
+        return not any(
+            fault_begin <= end and fault_end >= begin for fault_begin, fault_end in spans
+        )
+
     # Processes and faults.
 
     def producers(self, message: str) -> set[str]:
@@ -317,7 +349,7 @@ class Evidence:
             + [
                 (outage.begin, outage.end)
                 for outage in self.outages
-                if process is None or process in outage.cpu_seconds
+                if process is None or outage.everybody or process in outage.cpu_seconds
             ]
         )
 
@@ -344,26 +376,26 @@ class Evidence:
     def may_lose_lease(self, process: str, until: float) -> bool:
         """Whether a process was killed, or hindered for so long that its lease may have ended.
 
-        If nobody could use the store, nobody could take the lease away either; then it takes longer.
+        It takes longer where nobody could use the store, and so nobody could take the lease away.
         """
         if self.ended_at(process) < until:
             return True
         renewed_before = min(1.0, self.round.lease_seconds / 3)
         enough = self.round.lease_seconds - renewed_before
-        for_all = {
-            (outage.begin, outage.end)
-            for outage in self.outages
-            if all(other in outage.cpu_seconds for other in self._running_at(outage.begin))
-        }
+        for_all = {(outage.begin, outage.end) for outage in self.outages if outage.everybody}
         return any(
             end - begin >= (enough if (begin, end) in for_all else enough - GRACE_SECONDS)
             and begin < until
-            for begin, end in self.hindrances(process)
+            for begin, end in _joined(self.hindrances(process))
         )
 
-    def _running_at(self, at: float) -> list[str]:
-        return [
-            started.process
-            for started in self.starts
-            if started.at < at < self.ended_at(started.process)
-        ]
+
+def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans of time, in order; those between which there is hardly any time are one."""
+    joined: list[tuple[float, float]] = []
+    for begin, end in spans:
+        if joined and begin - joined[-1][1] <= GRACE_SECONDS:
+            last_begin, last_end = joined.pop()
+            begin, end = last_begin, max(end, last_end)
+        joined.append((begin, end))
+    return joined

@@ -1,14 +1,10 @@
 """What a history shows in numbers."""
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.chaos.evidence import PRODUCER_LOST, Evidence, Stream
+from tests.chaos.evidence import PRODUCER_LOST, Evidence
 from tests.chaos.history import Ending, Event, Way
-
-QUIET_SECONDS = 2.0
-"""How far from any fault a lag counts."""
 
 
 @dataclass
@@ -68,29 +64,5 @@ def measure(history: Iterable[Event]) -> Figures:
             if process in evidence.kills:
                 figures.truths.append(first.end - evidence.kills[process].at)
     for stream in streams:
-        figures.lags += _lags(evidence, stream)
+        figures.lags += evidence.lags(stream)
     return figures
-
-
-def _lags(evidence: Evidence, stream: Stream) -> list[float]:
-    message = stream.opened.message
-    if not stream.chunks or stream.opened.process in evidence.producers(message):
-        return []
-    ends = [chunk.offset + len(chunk.text.encode("utf-16-le")) // 2 for chunk in stream.chunks]
-    lags = []
-    for said in evidence.said[message]:
-        index = bisect_left(ends, said.units)
-        if said.at < stream.chunks[0].at or index == len(ends):
-            continue
-        seen_at = stream.chunks[index].at
-        if not _is_disturbed(evidence, said.at - QUIET_SECONDS, seen_at + QUIET_SECONDS):
-            lags.append(seen_at - said.at)
-    return lags
-
-
-def _is_disturbed(evidence: Evidence, begin: float, end: float) -> bool:
-    moments = [killed.at for killed in evidence.kills.values()]
-    moments += [started.at for started in evidence.starts]
-    spans = [*evidence.hindrances(), *((moment, moment) for moment in moments)]
-    spans += [(ended.begin, ended.end) for ended in evidence.terminations.values()]
-    return any(fault_begin <= end and fault_end >= begin for fault_begin, fault_end in spans)

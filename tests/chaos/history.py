@@ -108,10 +108,14 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """Some processes could not use the store; `cpu_seconds` is what each of them burned."""
+    """Processes could not use the store; `cpu_seconds` is what each of them burned.
+
+    `everybody` says that it concerned those too that were started meanwhile.
+    """
 
     begin: float
     end: float
+    everybody: bool
     cpu_seconds: dict[str, float]
 
 

@@ -14,8 +14,10 @@ KEPT = ("c0", "c1", "c2")
 
 CLEARED = "trash"
 
-PACES = ((8, 10), (30, 25), (30, 50), (60, 15), (400, 0))
+PACES = ((8, 10), (30, 25), (30, 50), (60, 15))
 """How many words an answer has, and how many milliseconds lie between two."""
+
+BURST = (400, 0)
 
 PAUSE_SECONDS = 0.1
 POLL_SECONDS = 0.1
@@ -29,6 +31,7 @@ class Load:
     Args:
         clients: how many replies are followed at the same time.
         slowness: how many times as long as usual the answers take.
+        bursts: whether some answers come all at once.
         clears: whether a client clears one of the conversations now and then.
     """
 
@@ -40,12 +43,14 @@ class Load:
         *,
         clients: int,
         slowness: float = 1.0,
+        bursts: bool = True,
         clears: bool = True,
     ) -> None:
         self._cluster = cluster
         self._recorder = recorder
         self._chance = chance
         self._slowness = slowness
+        self._paces = (*PACES, BURST) if bursts else PACES
         self._conversations = (*KEPT, CLEARED) if clears else KEPT
         self._count = itertools.count()
         self._sends = True
@@ -115,7 +120,7 @@ class Load:
 
     def _draft(self) -> Drafted:
         chance = self._chance
-        words, milliseconds = chance.choice(PACES)
+        words, milliseconds = chance.choice(self._paces)
         content = f"{words} {int(milliseconds * self._slowness)} {chance.randrange(10**6)}"
         draft = Drafted(
             message=f"m{next(self._count)}",

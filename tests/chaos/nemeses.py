@@ -1,10 +1,11 @@
 """What is done to processes, stores and the network between them, at random moments."""
 
 import asyncio
+import itertools
 import random
 import shutil
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.chaos.history import Away, Recorder, Row, Salvaged, now
 from tests.chaos.load import KEPT
 from tests.chaos.sites import Site, filled
 from tests.proxies import CuttingProxy
-from tests.servers import DatabaseServer
+from tests.servers import START_SECONDS, DatabaseServer
 
 WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 BACKFILLED_AT = 96
@@ -37,10 +38,12 @@ class Arena:
     lease_seconds: float
     folder: Path
     proxies: dict[str, CuttingProxy] = field(default_factory=dict)
+    copies: Iterator[int] = field(default_factory=itertools.count)
 
     @asynccontextmanager
     async def away(self, processes: Iterable[Process] | None = None) -> AsyncIterator[None]:
-        """Notes that processes cannot use the store for as long as this is entered."""
+        """Notes that processes, or all, cannot use the store for as long as this is entered."""
+        everybody = processes is None
         processes = list(self.cluster.running if processes is None else processes)
         begin, before = now(), {process: process.cpu_seconds() for process in processes}
         try:
@@ -51,7 +54,7 @@ class Arena:
                 for process, seconds in before.items()
                 if process in self.cluster.running
             }
-            self.recorder.add(Away(begin, now(), burned))
+            self.recorder.add(Away(begin, now(), everybody, burned))
 
     async def moment(self) -> None:
         """Waits until something random may have happened."""
@@ -64,17 +67,16 @@ class Arena:
 
 
 async def calm(arena: Arena) -> None:
-    """Nothing, but what clients do."""
-    await asyncio.sleep(2)
+    """Nothing but what clients do, for long enough that lags can be measured."""
+    await asyncio.sleep(2 + arena.lease_seconds)
 
 
 async def kill(arena: Arena) -> None:
     """SIGKILL for a process, which another one replaces."""
     await arena.moment()
-    await asyncio.gather(
-        arena.cluster.kill(arena.cluster.pick(arena.chance)),
-        arena.cluster.start(),
-    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(arena.cluster.kill(arena.cluster.pick(arena.chance)))
+        group.create_task(arena.cluster.start())
 
 
 async def pause(arena: Arena) -> None:
@@ -100,8 +102,19 @@ async def kill_store(arena: Arena) -> None:
     async with arena.away():
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(arena.some_seconds())
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(started_again, server)
     await asyncio.sleep(1)
+
+
+def started_again(server: DatabaseServer) -> None:
+    """Starts a server that was killed; a worker of it may be slow to die, and stand in the way."""
+    deadline = now() + START_SECONDS
+    while True:
+        try:
+            return server.start()
+        except RuntimeError:
+            if now() > deadline:
+                raise
 
 
 async def restart_store(arena: Arena) -> None:
@@ -135,7 +148,7 @@ async def cut_network(arena: Arena) -> None:
             processes = [chance.choice(processes)]
         proxies = [arena.proxies[process.name] for process in processes]
         how = chance.choice(["reset", "close", "swallow"])
-        async with arena.away(processes):
+        async with arena.away(processes if len(proxies) < len(arena.proxies) else None):
             for proxy in proxies:
                 match how:
                     case "reset":
@@ -171,8 +184,9 @@ def url_of(copy: Path) -> Callable[[str], str]:
 
 async def tear_log(arena: Arena) -> None:
     """The database is copied in the midst of writing, and the end of the copy's log torn off."""
-    for number in range(2):
+    for _ in range(2):
         await arena.moment()
+        number = next(arena.copies)
         copy, taken_at = _copy(arena, number)
         cluster = Cluster(
             url_of(copy),
@@ -228,6 +242,22 @@ async def _salvage(arena: Arena, server: Process, copy: Path, taken_at: float) -
         await asyncio.sleep(0.2)
 
 
+async def storm(arena: Arena) -> None:
+    """Two at a time, and then two others."""
+    pairs = [(kill, pause)]
+    if arena.site.server is not None:
+        pairs += [
+            (kill, kill_store),
+            (kill, pause_store),
+            (pause, kill_store),
+            (pause, pause_store),
+        ]
+    for one, other in arena.chance.sample(pairs, min(2, len(pairs))):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one(arena))
+            group.create_task(other(arena))
+
+
 def _server(arena: Arena) -> DatabaseServer:
     assert arena.site.server is not None
     return arena.site.server
@@ -238,13 +268,20 @@ Nemesis = Callable[[Arena], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Attack:
-    """A nemesis, the stores that it can attack, and what it needs."""
+    """A nemesis, the stores that it can attack, and what it needs.
+
+    Args:
+        clears: whether clients clear a conversation meanwhile.
+        bursts: whether some answers come all at once.
+        options: of the servers.
+    """
 
     run: Nemesis
     stores: tuple[str, ...]
     behind_proxies: bool = False
     on_a_small_disk: bool = False
     clears: bool = True
+    bursts: bool = True
     options: tuple[str, ...] = ()
 
     @property
@@ -258,7 +295,7 @@ SERVERS = ("postgresql", "redis")
 ATTACKS = {
     attack.name: attack
     for attack in (
-        Attack(calm, ("memory", *SHARED)),
+        Attack(calm, ("memory", *SHARED), bursts=False),
         Attack(kill, SHARED),
         Attack(pause, SHARED),
         Attack(terminate, SHARED, options=("--drain-seconds", "1")),
@@ -268,5 +305,6 @@ ATTACKS = {
         Attack(cut_network, SERVERS, behind_proxies=True),
         Attack(fill_disk, ("sqlite",), on_a_small_disk=True),
         Attack(tear_log, ("sqlite",), clears=False),
+        Attack(storm, SHARED),
     )
 }

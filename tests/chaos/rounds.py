@@ -24,16 +24,17 @@ WINDOW_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a round is, and how fast."""
+    """How large a round is, how slow its answers are, and how often the nemesis comes."""
 
     lease_seconds: float
     processes: int
     clients: int
     slowness: float
+    visits: int
 
 
-SHORT = Scale(lease_seconds=2.0, processes=2, clients=10, slowness=1.0)
-LONG = Scale(lease_seconds=10.0, processes=3, clients=20, slowness=3.0)
+SHORT = Scale(lease_seconds=2.0, processes=2, clients=10, slowness=1.0, visits=1)
+LONG = Scale(lease_seconds=10.0, processes=3, clients=20, slowness=3.0, visits=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,13 @@ async def _play(
             chance,
             clients=scale.clients,
             slowness=scale.slowness,
+            bursts=attack.bursts,
             clears=attack.clears,
         )
         stack.push_async_callback(load.cancel)
         arena = Arena(site, cluster, recorder, chance, scale.lease_seconds, folder, proxies)
-        await attack.run(arena)
+        for _ in range(scale.visits):
+            await attack.run(arena)
         await load.settle(now() + LONGEST_ANSWER_SECONDS * scale.slowness + scale.lease_seconds + 8)
         recorder.add(Settled(now()))
         await load.audit(now() + WINDOW_SECONDS)

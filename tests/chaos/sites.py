@@ -15,6 +15,10 @@ DISK_BYTES = 32 * 1024 * 1024
 
 PIECE_BYTES = 4096
 
+QUICK_RECOVERY = ("-c", "recovery_init_sync_method=syncfs")
+"""After a crash PostgreSQL makes sure of each of its files, which takes it many seconds; or of the
+file system, which does not."""
+
 REQUIREMENTS: dict[str, Backend] = {backend.id: backend for backend in BACKENDS}
 """What each store needs, and what happens where it is missing."""
 
@@ -83,12 +87,14 @@ class Sites:
         if self._postgres is None:
             where = self._folder / "postgres"
             where.mkdir()
-            self._postgres = PostgresServer(where)
+            self._postgres = PostgresServer(where, *QUICK_RECOVERY)
             self._stack.enter_context(running(self._postgres))
-        elif self._postgres.process is None:
+        elif not self._postgres.answers():  # A round broke off while the server was away.
             self._postgres.start()
-        url = self._postgres.create_database(f"chat_{self._count}")
+        name = f"chat_{self._count}"
+        url = self._postgres.create_database(name)
         yield Site("postgresql", url, server=self._postgres)
+        self._postgres.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
     def _redis(self, folder: Path) -> Iterator[Site]:

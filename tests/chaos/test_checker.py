@@ -200,7 +200,7 @@ def test_a_window_that_shows_each_change_is_fine() -> None:
 def test_what_fails_in_an_outage_is_fine() -> None:
     tale = Tale()
     tale.call()
-    tale.add(Away(1.5, 4, {"p0": 0.1, "p1": 0.1}))
+    tale.add(Away(1.5, 4, True, {"p0": 0.1, "p1": 0.1}))
     tale.add(Failed(1.6, 2, "p1", "a list", "STORE_UNAVAILABLE"))
     tale.stream(1, (1.1, 0, "Hi ", "STREAMING"), (6, 3, "", "ERROR", "PRODUCER_LOST"))
     tale.add(Quit(6, "m0"))
@@ -491,7 +491,7 @@ def test_a_dead_process_whose_reply_streams_too_long_is_convicted() -> None:
 def test_an_outage_gives_the_truth_more_time() -> None:
     tale = Tale()
     tale.call()
-    tale.add(Killed(2, "p0"), Away(3, 6, {"p1": 0.1}))
+    tale.add(Killed(2, "p0"), Away(3, 6, True, {"p1": 0.1}))
     tale.stream(1, (1.1, 0, "Hi ", "STREAMING"), ending=Ending.LOST, closed_at=2)
     tale.listed(6 + TRUTH - 0.5, user(), reply("Hi ", "STREAMING"))
     tale.settled(20, user(), reply("Hi ", "ERROR", "PRODUCER_LOST"))
@@ -552,6 +552,17 @@ def test_a_clear_that_nobody_asked_for_is_convicted() -> None:
     tale.is_convicted("P8", "it was cleared, says the server")
 
 
+# Lags
+
+
+def test_a_word_that_comes_by_chance_is_convicted() -> None:
+    tale = Tale()
+    tale.call(10)
+    tale.add(Said(10.5, "m0", LENGTH))
+    tale.stream(10, (10.1, 0, "", "STREAMING"), (14, 0, ANSWER, "STREAMING"), process="p1")
+    tale.is_convicted("lag", "a word took 3.5 s")
+
+
 # Windows
 
 
@@ -603,7 +614,7 @@ def test_a_process_that_dies_or_logs_a_traceback_is_convicted() -> None:
 
 def test_a_process_that_spins_in_an_outage_is_convicted() -> None:
     tale = Tale()
-    tale.add(Away(1, 4, {"p0": 2.9}))
+    tale.add(Away(1, 4, True, {"p0": 2.9}))
     tale.is_convicted("sound", "burned 2.9 s")
 
 
@@ -615,7 +626,7 @@ def test_a_refusal_without_a_reason_is_convicted() -> None:
 
 def test_an_unexpected_error_is_convicted_in_an_outage_too() -> None:
     tale = Tale()
-    tale.add(Away(1, 4, {"p0": 0.1}), Failed(2, 3, "p0", "a list", "INTERNAL_SERVER_ERROR"))
+    tale.add(Away(1, 4, True, {"p0": 0.1}), Failed(2, 3, "p0", "a list", "INTERNAL_SERVER_ERROR"))
     tale.is_convicted("sound", "INTERNAL_SERVER_ERROR")
 
 

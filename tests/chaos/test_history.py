@@ -30,7 +30,7 @@ EVENTS: list[Event] = [
     Listed(1.0, 1.5, "bob", "p1", "c0", (ROW, ROW)),
     Stopped(1.0, 1.5, "bob", "p1", "m0", ROW),
     Stopped(1.0, 1.5, "bob", "p1", "m0", None),
-    Away(1.0, 2.0, {"p0": 0.5}),
+    Away(1.0, 2.0, True, {"p0": 0.5}),
 ]
 
 

@@ -16,6 +16,7 @@ from graphql_app.messages import (
 )
 
 PATIENCE_SECONDS = 10.0
+SILENCE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,15 @@ class Alarm:
     def forget(self) -> None:
         """Forgets the rings so far."""
         self._rang.clear()
+
+    async def falls_silent(self) -> None:
+        """Returns when what rings late has rung, or in vain because the topic is new to a poll."""
+        while True:
+            self.forget()
+            try:
+                await asyncio.wait_for(self._rang.wait(), SILENCE_SECONDS)
+            except TimeoutError:
+                return
 
     async def rings_next(self) -> None:
         await asyncio.wait_for(self._rang.wait(), PATIENCE_SECONDS)

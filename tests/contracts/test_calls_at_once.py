@@ -11,7 +11,7 @@ import pytest
 
 from graphql_app.errors import FencedError, MessageClearedError, MessageNotFoundError
 from graphql_app.interfaces import Added, Slice, Store, Topic
-from graphql_app.messages import Status
+from graphql_app.messages import Message, Status
 from graphql_app.stores import open_store
 from tests.contracts.scene import PATIENCE_SECONDS, Scene, shown
 from tests.faults import leaking_nothing
@@ -65,6 +65,23 @@ async def test_among_many_reads_those_that_fail_do_no_harm(scene: Scene) -> None
         MessageClearedError, MessageClearedError, MessageNotFoundError, MessageNotFoundError,
     ]  # fmt: skip
     assert results[14:] == [Slice(0, "Reply 1", 7, Status.STREAMING, None)] * 3
+
+
+async def test_a_reply_that_ends_while_it_is_renewed_without_it_ends_once(scene: Scene) -> None:
+    for number in range(20):
+        reply = f"r-m{number}"
+        await scene.add(f"m{number}")
+        cursor = await scene.cursor()
+
+        async def finish(turns: int = 2 * number, reply: str = reply) -> Message:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return await scene.finish(reply, text="One", at_offset=0)
+
+        _, ended = await asyncio.gather(scene.renew(number=9), finish())
+        assert ended.status.is_final
+        assert ended == await scene.message(reply)
+        assert len((await scene.events(cursor)).events) == 1
 
 
 DELAYS = [0.0, 0.0005, 0.002, 0.01, 0.025]

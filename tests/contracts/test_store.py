@@ -1145,9 +1145,10 @@ def telling(scene: Scene) -> Scene:
 async def test_watchers_of_a_reply_are_woken_by_its_text_and_its_end(telling: Scene) -> None:
     await telling.add("m1")
     alarm = Alarm(telling.store, telling.ref("r-m1"))
+    await alarm.falls_silent()
     await telling.append("r-m1", 0, "One")
     await alarm.rings_next()
-    alarm.forget()
+    await alarm.falls_silent()
     await telling.finish("r-m1")
     await alarm.rings_next()
 
@@ -1155,6 +1156,7 @@ async def test_watchers_of_a_reply_are_woken_by_its_text_and_its_end(telling: Sc
 async def test_watchers_of_a_reply_are_woken_when_it_is_lost(telling: Scene) -> None:
     await telling.add("m1")
     alarm = Alarm(telling.store, telling.ref("r-m1"))
+    await alarm.falls_silent()
     await telling.renew()
     await alarm.rings_next()
 
@@ -1162,18 +1164,20 @@ async def test_watchers_of_a_reply_are_woken_when_it_is_lost(telling: Scene) -> 
 async def test_watchers_of_a_reply_are_woken_when_it_is_cleared(telling: Scene) -> None:
     await telling.add("m1")
     alarm = Alarm(telling.store, telling.ref("r-m1"))
+    await alarm.falls_silent()
     await telling.clear()
     await alarm.rings_next()
 
 
 async def test_watchers_of_a_conversation_are_woken_by_each_event(telling: Scene) -> None:
     alarm = Alarm(telling.store, telling.conversation())
+    await alarm.falls_silent()
     await telling.add("m1")
     await alarm.rings_next()
-    alarm.forget()
+    await alarm.falls_silent()
     await telling.finish("r-m1")
     await alarm.rings_next()
-    alarm.forget()
+    await alarm.falls_silent()
     await telling.clear()
     await alarm.rings_next()
 
@@ -1184,9 +1188,10 @@ async def test_the_holder_of_a_lease_is_woken_when_others_end_its_reply(
     await telling.add("m1")
     await telling.add("m2")
     alarm = Alarm(telling.store, telling.lease)
+    await alarm.falls_silent()
     await elsewhere.stop("r-m1")
     await alarm.rings_next()
-    alarm.forget()
+    await alarm.falls_silent()
     await elsewhere.clear()
     await alarm.rings_next()
 

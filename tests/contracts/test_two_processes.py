@@ -230,16 +230,17 @@ async def test_watchers_in_another_process_are_woken(scene: Scene, told: Scene) 
     reply, conversation = (
         Alarm(told.store, topic) for topic in (scene.ref("r-m1"), scene.conversation())
     )
+    await reply.falls_silent()
     for at_offset in range(5):
         await scene.append("r-m1", at_offset, "x")
         await reply.rings_next()
         reply.forget()
-    conversation.forget()
+    await conversation.falls_silent()
     await scene.finish("r-m1")
     await reply.rings_next()
     await conversation.rings_next()
-    reply.forget()
-    conversation.forget()
+    await reply.falls_silent()
+    await conversation.falls_silent()
     await scene.clear()
     await reply.rings_next()
     await conversation.rings_next()
@@ -251,6 +252,9 @@ async def test_of_many_replies_each_watcher_in_another_process_is_woken(
     ids = [f"m{number}" for number in range(100)]
     await asyncio.gather(*map(scene.add, ids))
     alarms = [Alarm(told.store, scene.ref(f"r-{id}")) for id in ids]
+    await alarms[0].falls_silent()
+    for alarm in alarms:
+        alarm.forget()
     await asyncio.gather(*(scene.append(f"r-{id}", 0, "One") for id in ids))
     async with asyncio.timeout(PATIENCE_SECONDS):
         for alarm in alarms:
@@ -266,6 +270,7 @@ async def test_a_stop_in_another_process_fences_the_producer_and_wakes_it(
     await scene.add("m1")
     await scene.append("r-m1", 0, "One")
     producer = Alarm(scene.store, scene.lease)
+    await producer.falls_silent()
     stopped = await told.stop("r-m1")
     assert (stopped.status, stopped.content) == (Status.STOPPED, "One")
     await producer.rings_next()
@@ -282,6 +287,7 @@ async def test_a_clear_in_another_process_fences_the_producer_and_wakes_it(
     await scene.add("m1")
     await scene.append("r-m1", 0, "One")
     producer = Alarm(scene.store, scene.lease)
+    await producer.falls_silent()
     assert await told.clear() == 2
     await producer.rings_next()
     assert await scene.renew("r-m1") == {"r-m1"}
@@ -549,7 +555,7 @@ async def test_a_sweep_in_another_process_ends_what_streams_and_tells_all(
         for topic in (scene.ref("r-m1"), scene.conversation())
     ]
     for alarm in alarms:
-        alarm.forget()
+        await alarm.falls_silent()
     assert await swept(told.store) == 1
     for alarm in alarms:
         await alarm.rings_next()
@@ -585,6 +591,58 @@ async def test_a_process_that_another_swept_writes_nothing_more(
     assert (ended.status, ended.content) == (Status.ERROR, "One")
     assert await other_process.message("r-m1") == ended
     assert await other_process.ids() == ["m1", "r-m1"]
+
+
+async def test_a_lease_that_is_swept_is_over_for_all_its_replies_at_once(
+    scene: Scene, other_process: Scene, short_lived: Scene
+) -> None:
+    """However many they are: once a write is refused, all later ones are."""
+    ids = [f"m{number}" for number in range(250)]
+    await asyncio.gather(*map(short_lived.add, ids))
+    refused_at: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def write(reply: str) -> None:
+        for at_offset in itertools.count():
+            began = loop.time()
+            try:
+                await short_lived.append(reply, at_offset, "x")
+            except FencedError:
+                refused_at.append(loop.time())
+                return
+            assert not refused_at or began < min(refused_at)
+
+    async def sweep() -> int:
+        ended = 0
+        while not refused_at or ended < len(ids):
+            ended += await other_process.store.sweep()
+        return ended
+
+    async with asyncio.timeout(3 * PATIENCE_SECONDS):
+        ended, *_ = await asyncio.gather(sweep(), *(write(f"r-{id}") for id in ids[::10]))
+    assert ended == len(ids)
+    replies = (await scene.store.messages(scene.conversation(), 1_000, None))[1::2]
+    assert {reply.status for reply in replies} == {Status.ERROR}
+
+
+async def test_a_reply_that_ends_while_its_lease_is_swept_ends_once(
+    scene: Scene, other_process: Scene, short_lived: Scene
+) -> None:
+    ids = [f"m{number}" for number in range(20)]
+    await asyncio.gather(*map(short_lived.add, ids))
+    cursor = await scene.cursor()
+    await asyncio.sleep(0.25)  # The lease runs out.
+    _, *results = await asyncio.gather(
+        other_process.store.sweep(),
+        *(short_lived.finish(f"r-{id}", text="One", at_offset=0) for id in ids[::2]),
+        *(scene.stop(f"r-{id}") for id in ids[1::2]),
+        return_exceptions=True,
+    )
+    for id, result in zip([*ids[::2], *ids[1::2]], results, strict=True):
+        reply = await other_process.message(f"r-{id}")
+        assert reply.status.is_final
+        assert isinstance(result, FencedError) or result == reply
+    assert len(await other_process.events_until_now(cursor)) == 20
 
 
 async def test_a_process_that_was_swept_may_join_what_it_sent_but_send_nothing(

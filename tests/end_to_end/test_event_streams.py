@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.processes import ServerProcess, serving
+from tests.processes import ServerProcess
 from tests.wire import MESSAGE, PATIENCE_SECONDS, RESUME, SEND, Reply, eventually, open_socket
 
 EVENT_STREAM = "text/event-stream"
@@ -201,18 +201,6 @@ async def test_resuming_and_watching_work_by_get_too(server: ServerProcess) -> N
 async def test_a_query_is_answered_as_a_stream_of_one_result(server: ServerProcess) -> None:
     async with asking(server, EVENT_STREAM, "{ __typename }") as response:
         assert [result async for result in events(response)] == [{"data": {"__typename": "Query"}}]
-
-
-async def test_a_server_that_is_shut_down_cuts_its_streams_and_leaves_no_traceback() -> None:
-    with serving("--completion", "echo") as server:
-        async with asking(server, EVENT_STREAM, SEND, draft("word " * 500)) as response:
-            results = events(response)
-            await anext(results)
-            shutting_down = asyncio.create_task(asyncio.to_thread(server.terminate))
-            with pytest.raises(httpx.RemoteProtocolError):
-                async for _ in results:
-                    pass
-        await shutting_down
 
 
 async def test_many_clients_that_leave_rudely_leave_nothing_behind(server: ServerProcess) -> None:

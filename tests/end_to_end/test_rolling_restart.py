@@ -22,7 +22,7 @@ from tests.wire import PATIENCE_SECONDS, RESUME, SEND, Reply, open_socket
 ROOT = Path(__file__).parents[2]
 RESTARTS = 4
 CLIENTS = 5
-TEXT = "".join(f"word{number} \U0001f600 " for number in range(50))
+TEXT = "".join(f"word{number} \U0001f600 " for number in range(80))
 
 SHARED = [backend for backend in BACKENDS if backend.id != "memory"]
 
@@ -108,7 +108,7 @@ class Sent:
 
 async def chat_frame_by_frame(url: str, name: str, is_over: asyncio.Event) -> list[Sent]:
     """Sends message after message; whenever a socket is closed, resumes on another."""
-    sent = []
+    sent: list[Sent] = []
     while not is_over.is_set():
         message = Sent(f"{name}-{len(sent)}")
         sent.append(message)
@@ -134,7 +134,7 @@ async def _follow(url: str, message: Sent) -> None:
 
 async def chat_with_the_client(url: str, name: str, is_over: asyncio.Event) -> list[Sent]:
     """Sends message after message with the client, which does the rest."""
-    sent = []
+    sent: list[Sent] = []
     losses = 0
 
     def note(change: ConnectionChange) -> None:

@@ -222,7 +222,8 @@ async def test_a_server_that_loses_messages_is_refused_unless_the_url_accepts_it
 async def test_a_cluster_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is a Redis Cluster, which is not supported"):
         open_store("redis+cluster://host")
-    with serving(tmp_path, *DURABLE, "--cluster-enabled", "yes") as server:
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with serving(tmp_path, *DURABLE, *options) as server:
         for url in (server.url, f"{server.url}?volatile=1"):
             assert "is a Redis Cluster, which is not supported" in await refusal(url)
 
@@ -571,13 +572,24 @@ async def test_everything_goes_on_after_a_restart_of_the_server(
     assert (await scene.finish("r-m1")).content == "One two"
     assert [change[:2] for change in shown(await scene.events(cursor))] == [("r-m1", Status.DONE)]
     await subscribed(scene)
-    lines = [record.getMessage() for record in caplog.records]
-    name = f"the store redis://127.0.0.1:{server.port}"
-    assert [line for line in lines if line.startswith(f"{name} is")] == [
-        lines[0],
-        f"{name} is back",
-    ] or len(lines) == 4
-    assert all(line.startswith(name) for line in lines)
+    for store in (
+        f"redis://127.0.0.1:{server.port}",
+        f"redis://127.0.0.1:{server.port} (its news)",
+    ):
+        said = [line for line in caplog.messages if line.startswith(f"the store {store} is ")]
+        assert len(said) == 2, "once that it is away, and once that it is back"
+
+
+async def test_the_log_tells_no_password(
+    server: RedisServer, admin: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin.config_set("requirepass", "secret")
+    async with process(f"redis://:secret@127.0.0.1:{server.port}?ttl=7d") as scene:
+        server.stop()
+        with pytest.raises(StoreUnavailableError):
+            await scene.store.ping()
+    assert f"the store redis://:***@127.0.0.1:{server.port} is away" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_what_was_acknowledged_survives_a_kill_of_the_server(
@@ -746,6 +758,32 @@ async def test_a_server_that_forgot_everything_fences_all_that_ran(tmp_path: Pat
                 await scene.add("m2")
             await anew.add("m2")
             assert reset_of(await scene.events(cursor)).messages[0].id == "m2"
+
+
+async def test_a_volatile_server_that_dropped_keys_still_sweeps_lists_and_takes_messages(
+    scene: Scene, server: RedisServer, admin: redis.Redis
+) -> None:
+    async with process(f"{server.url}?ttl=1s&volatile=1") as expiring:
+        late = Scene(expiring.store, scene.owner, await expiring.store.register(0.001))
+        for dropped in ("message", "text", "conversation", "added", "ended"):
+            for number in range(4):
+                await late.add(f"{dropped}{number}", conversation=f"{dropped}{number}")
+                if number % 2:
+                    await late.finish(f"r-{dropped}{number}", text="One", at_offset=0)
+            for key in admin.keys(f"graphql_app:{dropped}:*{dropped}[01]"):
+                admin.delete(key)
+        await scene.add("m1")
+        await expiring.store.sweep()
+        await asyncio.sleep(1.1)
+        await expiring.store.sweep()
+    conversations = await scene.conversations()
+    assert "c1" in conversations
+    for conversation in (*conversations, "conversation0", "added1"):
+        await scene.ids(conversation)
+        await scene.events(0, conversation)
+        await scene.add(f"new-{conversation}", conversation=conversation)
+    assert await scene.store.sweep() == 0
+    assert (await scene.message("r-m1")).status is Status.STREAMING
 
 
 # Sentinel.

@@ -6,11 +6,9 @@ connection of each process listens for all that is watched there.
 
 import asyncio
 import itertools
-import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import asyncpg
@@ -19,11 +17,13 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    FromClause,
     ScalarSelect,
+    Subquery,
+    Table,
     Text,
     bindparam,
     cast,
+    event,
     extract,
     func,
     literal,
@@ -37,43 +37,42 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
 from graphql_app.interfaces import Topic
 from graphql_app.messages import Ref
-from graphql_app.stores.outage import Outage
 from graphql_app.stores.sql import migrations
-from graphql_app.stores.sql.rows import Piece, given_pieces
-from graphql_app.stores.sql.store import News, SqlStore
+from graphql_app.stores.sql.appending import given_pieces
+from graphql_app.stores.sql.dialect import Dialect
+from graphql_app.stores.sql.listening import CHANNEL, Listener
+from graphql_app.stores.sql.rows import Piece
+from graphql_app.stores.sql.steps import News
+from graphql_app.stores.sql.store import SqlStore
 from graphql_app.stores.sql.tables import pieces
 from graphql_app.stores.urls import kept_for, split_options, without_password
-from graphql_app.stores.watchers import Watchers, joined_names, split_names, topic_name
+from graphql_app.stores.watchers import topic_name
 from graphql_app.wakeup import Wakeup
 
 T = TypeVar("T")
 
-CHANNEL = "graphql_app"
 CALL_SECONDS = 3.0
 """How long a call to the server may take, before the store counts as unavailable."""
 
 PAUSED_SECONDS = 2.0
 """How long the server waits in a transaction for a process that was paused, before it undoes it."""
 
-MIGRATION_LOCK = 0x67726170
+GOODBYE_SECONDS = 1.0
 CONNECTIONS = 8
-NOTIFY_BYTES = 7_000  # A payload has at most 8,000.
-ASK_SECONDS = 2.0
-"""How often a process makes sure that it still hears."""
-
-DEAF_SECONDS = 0.25
-"""How often everybody looks for themselves while the process does not hear."""
+MIGRATION_LOCK = 0x67726170
 
 IN_THE_WAY = ("40001", "40P01")
 """Serialization failure and deadlock: the transaction may be run again."""
 
-MOST_TRIES = 3
+MOST_TRIES = 4
 DEFECTS = ("22", "23", "42")
 """Classes of SQLSTATE that no outage gives: data, integrity, syntax and access."""
 
-LOST = (OSError, TimeoutError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What the driver raises when the server is away, or answers that it cannot."""
+REFUSALS = (*DEFECTS, "28", "3D")
+"""What the server says at first to those whom it will never serve: no such user, no database."""
 
+SETTINGS = {"application_name": CHANNEL, "default_transaction_isolation": "read committed"}
+NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload")))
 INTEGERS = frozenset({"epoch", "at_offset", "end_offset", "after_offset"})
 
 
@@ -87,199 +86,12 @@ def from_url(url: str) -> "PostgresStore":
     return PostgresStore(dsn, keep=kept_for(options))
 
 
-class PostgresStore(SqlStore):
-    """Keeps messages in a PostgreSQL database.
-
-    Args:
-        dsn: as libpq has it.
-    """
-
-    def __init__(self, dsn: str, *, keep: timedelta | None = None) -> None:
-        super().__init__(keep)
-        self._dsn = dsn
-        self._shown = without_password(dsn)
-        self._outage = Outage(self._shown)
-        self._watchers: Watchers[str] = Watchers()
-        self._sender = os.urandom(4).hex()
-        self._heard = asyncio.Event()
-        self._deafness = Outage(f"{self._shown} (its notifications)")
-        self._engine: AsyncEngine | None = None
-        self._at_once: AsyncEngine | None = None
-        self._listener: asyncio.Task[None] | None = None
-        self._abandoned: set[asyncio.Task[asyncpg.Connection]] = set()
-        self._under_way = 0
-        self._ended = Wakeup()
-
-    async def open(self) -> None:
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._connect,
-            pool_size=CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=CALL_SECONDS,
-        )
-        self._at_once = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        await self._migrate()
-        self._listener = asyncio.create_task(self._listen())
-
-    async def close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait({self._listener})
-            self._listener = None
-        await self._appends.close()
-        await self._reads.close()
-        engine, self._engine, self._at_once = self._engine, None, None
-        while self._under_way:
-            await self._ended.wait()
-        if self._abandoned:
-            await asyncio.wait(self._abandoned)
-        if engine is not None:
-            await engine.dispose()
-
-    async def migrate(self) -> str:
-        """Brings the database to the newest version; returns a sentence that says so."""
-        await self._migrate()
-        return f"{self._shown} is at version {migrations.NEWEST}."
-
-    async def _migrate(self) -> None:
-        engine = create_async_engine("postgresql+asyncpg://", async_creator=self._connect_patiently)
-        try:
-            async with engine.begin() as connection:
-                # Several processes may start at once.
-                await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-                await connection.run_sync(migrations.upgrade)
-        except asyncpg.ClientConfigurationError as error:
-            raise ConfigurationError(f"store: {self._shown!r}: {error}.") from error
-        except (*LOST, DBAPIError) as error:
-            raise StoreUnavailableError from error
-        finally:
-            await engine.dispose()
-
-    # Connections.
-
-    async def _connect(self) -> asyncpg.Connection:
-        """A connection for calls that must not take long."""
-        connecting = asyncio.create_task(
-            asyncpg.connect(
-                self._dsn,
-                timeout=CALL_SECONDS,
-                command_timeout=CALL_SECONDS,
-                server_settings={
-                    "application_name": CHANNEL,
-                    "statement_timeout": str(int(CALL_SECONDS * 1_000)),
-                    "idle_in_transaction_session_timeout": str(int(PAUSED_SECONDS * 1_000)),
-                },
-            )
-        )
-        try:
-            # The driver leaves errors behind that nobody retrieves if it is cancelled in between.
-            return await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            self._abandoned.add(connecting)
-            connecting.add_done_callback(self._drop)
-            raise
-
-    def _drop(self, connecting: "asyncio.Task[asyncpg.Connection]") -> None:
-        """Closes a connection that nobody waits for any more."""
-        self._abandoned.discard(connecting)
-        if not connecting.cancelled() and connecting.exception() is None:
-            connecting.result().terminate()
-
-    async def _connect_patiently(self) -> asyncpg.Connection:
-        """For statements that may take long."""
-        return await asyncpg.connect(
-            self._dsn, timeout=CALL_SECONDS, server_settings={"application_name": CHANNEL}
-        )
-
-    # Running steps.
-
-    async def _run(self, step: Callable[[Connection], T], *, at_once: bool) -> T:
-        """Runs a step; each statement commits `at_once`, or all of them together."""
-        self._under_way += 1
-        try:
-            return await self._tried(step, at_once)
-        except LOST as error:
-            self._outage.begins(error)
-            raise StoreUnavailableError from error
-        except DBAPIError as error:
-            if _state(error)[:2] in DEFECTS:
-                raise
-            self._outage.begins(error.orig or error)
-            raise StoreUnavailableError from error
-        finally:
-            self._under_way -= 1
-            self._ended.set()
-
-    async def _tried(self, step: Callable[[Connection], T], at_once: bool) -> T:
-        tries = itertools.count(1)
-        while True:
-            engine = self._at_once if at_once else self._engine
-            if engine is None:
-                raise ConnectionError("the store is closed")
-            try:
-                async with asyncio.timeout(CALL_SECONDS), engine.connect() as connection:
-                    result = await connection.run_sync(step)
-                    await connection.commit()
-            except DBAPIError as error:
-                is_in_the_way = _state(error) in IN_THE_WAY
-                # A connection may have died while it was idle. Doing a step twice does no harm.
-                if next(tries) > MOST_TRIES or not (is_in_the_way or error.connection_invalidated):
-                    raise
-            else:
-                self._outage.ends()
-                return result
-
-    async def _look(self, step: Callable[[Connection], T]) -> T:
-        return await self._run(step, at_once=True)
-
-    async def _write(self, step: Callable[[Connection, News], T]) -> T:
-        news = News([])
-
-        def call(connection: Connection) -> T:
-            news.topics.clear()
-            result = step(connection, news)
-            for payload in self._payloads(map(topic_name, news.topics)):
-                _tell(payload, connection)
-            return result
-
-        try:
-            return await self._run(call, at_once=False)
-        finally:
-            # Also if the answer was lost: waking in vain does no harm.
-            self._watchers.wake(map(topic_name, news.topics))
-
-    async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
-        given = given_pieces(group)
-        names = [topic_name(piece.ref) for piece in group]
-        first, *others = self._payloads(names) or [self._sender]
-
-        def call(connection: Connection) -> set[Ref]:
-            rows = connection.execute(self._growth_told, {"given": given, "payload": first})
-            return {Ref(row.owner, row.message) for row in rows}
-
-        try:
-            grown = await self._look(call)
-            for payload in others:
-                await self._look(partial(_tell, payload))
-            return grown
-        finally:
-            self._watchers.wake(names)
-
-    @cached_property
-    def _growth_told(self) -> Any:
-        # Equal notifications of one transaction are sent once.
-        return self._growth.returning(
-            pieces.c.owner, pieces.c.message, func.pg_notify(CHANNEL, bindparam("payload"))
-        )
-
-    # What PostgreSQL does in its own way.
-
+class PostgresDialect(Dialect):
     @property
-    def _now(self) -> ColumnElement[int]:
+    def now(self) -> ColumnElement[int]:
         return cast(extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)
 
-    def _given(self, *columns: str) -> FromClause:
+    def given(self, *columns: str) -> Subquery:
         rows = (
             func.json_array_elements(cast(bindparam("given", type_=Text), JSON))
             .table_valued("value")
@@ -295,81 +107,268 @@ class PostgresStore(SqlStore):
             )
         ).subquery("given")
 
-    def _insert_or_ignore(self, table: Any) -> Any:
+    def joined(self, *where: ColumnElement[bool]) -> ScalarSelect[str]:
+        nothing_between = aggregate_order_by(literal("", Text), pieces.c.end_offset)
+        text = func.string_agg(pieces.c.text, nothing_between)
+        return select(text).where(*where).scalar_subquery()
+
+    def insert_or_ignore(self, table: Table) -> Any:
         return insert(table).on_conflict_do_nothing()
 
-    def _insert_or_update(self, table: Any, values: dict[str, Any], changes: dict[str, Any]) -> Any:
+    def insert_or_update(
+        self, table: Table, values: dict[str, Any], changes: dict[str, Any]
+    ) -> Any:
         return (
             insert(table)
             .values(values)
             .on_conflict_do_update(index_elements=table.primary_key, set_=changes)
         )
 
-    def _joined(self, *where: ColumnElement[bool]) -> ScalarSelect[str]:
-        nothing_between = aggregate_order_by(literal("", Text), pieces.c.end_offset)
-        text = func.string_agg(pieces.c.text, nothing_between)
-        return select(text).where(*where).scalar_subquery()
+
+class PostgresStore(SqlStore):
+    """Keeps messages in a PostgreSQL database.
+
+    Args:
+        dsn: as libpq has it.
+    """
+
+    def __init__(self, dsn: str, *, keep: timedelta | None = None) -> None:
+        shown = without_password(dsn)
+        super().__init__(PostgresDialect(), shown, keep)
+        self._dsn = dsn
+        self._listener = Listener(self._connect, self._tell, shown)
+        # Equal notifications of one transaction are sent once.
+        self._growth = self._appending.growth.returning(
+            pieces.c.owner, pieces.c.message, func.pg_notify(CHANNEL, bindparam("payload"))
+        )
+        self._engine: AsyncEngine | None = None
+        self._at_once: AsyncEngine | None = None
+        self._connections: set[asyncpg.Connection] = set()
+        self._connecting: set[asyncio.Task[asyncpg.Connection]] = set()
+        self._under_way = 0
+        self._ended = Wakeup()
+
+    async def open(self) -> None:
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=CALL_SECONDS,
+            hide_parameters=True,
+        )
+        event.listen(self._engine.sync_engine, "invalidate", _terminate)
+        self._at_once = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            await self._check()
+            if await self._look(migrations.version_of) != migrations.NEWEST:
+                await self._migrate()
+        except (StoreUnavailableError, DBAPIError, ValueError) as error:
+            cause = _cause(error)
+            if isinstance(cause, ValueError) or _state(cause).startswith(REFUSALS):
+                raise ConfigurationError(f"store: {self._shown!r}: {cause}.") from cause
+            raise
+        self._listener.open()
+
+    async def close(self) -> None:
+        await self._listener.close()
+        await self._appends.close()
+        await self._reads.close()
+        engine, self._engine, self._at_once = self._engine, None, None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._calls_have_ended()
+        if self._under_way:
+            self._break_off()
+            await self._calls_have_ended()
+        await self._say_goodbye()
+        if engine is not None:
+            await engine.dispose()
+
+    async def _calls_have_ended(self) -> None:
+        while self._under_way:
+            await self._ended.wait()
+
+    def _break_off(self) -> None:
+        for connecting in self._connecting:
+            connecting.cancel()
+        for connection in tuple(self._connections):
+            connection.terminate()
+
+    async def _say_goodbye(self) -> None:
+        """Closes all connections; the pool would do so one by one, however silent the server is."""
+        for connecting in self._connecting:
+            connecting.cancel()  # Nobody waits for it any more.
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+        await asyncio.gather(
+            *(connection.close(timeout=GOODBYE_SECONDS) for connection in self._connections),
+            return_exceptions=True,
+        )
+
+    async def _check(self) -> None:
+        encoding = await self._look(
+            lambda connection: connection.scalar(select(func.current_setting("server_encoding")))
+        )
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"store: {self._shown!r} keeps text as {encoding}; it must be UTF8."
+            )
+
+    async def _migrate(self) -> None:
+        engine = create_async_engine("postgresql+asyncpg://", async_creator=self._connect_patiently)
+        try:
+            async with engine.begin() as connection:
+                # Several processes may start at once.
+                await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+                await connection.run_sync(migrations.upgrade)
+        except (OSError, DBAPIError) as error:
+            raise StoreUnavailableError from _cause(error)
+        finally:
+            await engine.dispose()
+
+    # Connections.
+
+    async def _connect(self) -> asyncpg.Connection:
+        """A connection for calls that must not take long."""
+        if self._engine is None:
+            raise ConnectionError("the store is closed")
+        connecting = asyncio.create_task(
+            asyncpg.connect(
+                self._dsn,
+                timeout=CALL_SECONDS,
+                command_timeout=CALL_SECONDS,
+                server_settings={
+                    **SETTINGS,
+                    "statement_timeout": str(int(CALL_SECONDS * 1_000)),
+                    "idle_in_transaction_session_timeout": str(int(PAUSED_SECONDS * 1_000)),
+                },
+            )
+        )
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+        try:
+            # The driver leaves errors behind that nobody retrieves if it is cancelled in between.
+            connection = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            if connecting.cancelled():
+                raise ConnectionError("the store is closed") from None
+            connecting.add_done_callback(_drop)
+            raise
+        self._connections.add(connection)
+        connection.add_termination_listener(self._connections.discard)
+        return connection
+
+    async def _connect_patiently(self) -> asyncpg.Connection:
+        """A connection for statements that may take long."""
+        return await asyncpg.connect(self._dsn, timeout=CALL_SECONDS, server_settings=SETTINGS)
+
+    # Running steps.
+
+    async def _run(self, step: Callable[[Connection], T], *, writing: bool, at_once: bool) -> T:
+        """Runs a step; each statement commits `at_once`, or all of them together."""
+        engine = self._at_once if at_once else self._engine
+        if engine is None:
+            raise StoreUnavailableError
+        self._under_way += 1
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                result = await _tried(step, engine)
+        except (OSError, PoolTimeoutError, DBAPIError) as error:
+            cause = _cause(error)
+            if _state(cause).startswith(DEFECTS):
+                raise
+            raise self._failed(cause, writing=writing) from cause
+        finally:
+            self._under_way -= 1
+            self._ended.set()
+        self._worked(writing=writing)
+        return result
+
+    async def _look(self, step: Callable[[Connection], T]) -> T:
+        return await self._run(step, writing=False, at_once=True)
+
+    async def _write(self, step: Callable[[Connection, News], T]) -> T:
+        news = News()  # Of all tries: the answer to the first that wrote may be lost.
+
+        def call(connection: Connection) -> T:
+            result = step(connection, news)
+            for payload in self._listener.payloads(map(topic_name, news.topics)):
+                connection.execute(NOTIFY, {"payload": payload})
+            return result
+
+        with self._telling(map(topic_name, news.topics)):
+            return await self._run(call, writing=True, at_once=False)
+
+    async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
+        names = [topic_name(piece.ref) for piece in group]
+        [payload] = self._listener.payloads(names)
+        given = {"given": given_pieces(group), "payload": payload}
+
+        def call(connection: Connection) -> set[Ref]:
+            rows = connection.execute(self._growth, given)
+            return {Ref(row.owner, row.message) for row in rows}
+
+        with self._telling(names):
+            return await self._run(call, writing=True, at_once=True)
+
+    @contextmanager
+    def _telling(self, names: Iterable[str]) -> Iterator[None]:
+        """Wakes those in this process who watch what was written, or may have been."""
+        try:
+            yield
+        except (asyncio.CancelledError, StoreUnavailableError):
+            self._listener.doubt()
+            raise
+        finally:
+            self._listener.watchers.wake(names)
 
     # News.
 
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
-        return self._watchers.add(topic_name(topic), wake)
+        return self._listener.watchers.add(topic_name(topic), wake)
 
-    def _payloads(self, names: Iterable[str]) -> list[str]:
-        return [self._sender + joined for joined in joined_names(names, NOTIFY_BYTES)]
+    async def _tell(self, payload: str) -> None:
+        await self._look(lambda connection: connection.execute(NOTIFY, {"payload": payload}))
 
-    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        sender, names = str(payload)[: len(self._sender)], str(payload)[len(self._sender) :]
-        if sender != self._sender:
-            self._watchers.wake(split_names(names))
-        elif not names:
-            self._heard.set()
 
-    async def _listen(self) -> None:
-        """Keeps a connection that hears what other processes tell; without it, wakes everybody."""
-        while True:
-            with suppress(*LOST):
-                connection = await asyncpg.connect(
-                    self._dsn, timeout=CALL_SECONDS, command_timeout=CALL_SECONDS
-                )
-                try:
-                    await connection.add_listener(CHANNEL, self._hear)
-                    hears = await self._hears()
-                    self._watchers.wake_all()  # What was told before nobody has heard.
-                    while hears:
-                        self._deafness.ends()
-                        await asyncio.sleep(ASK_SECONDS)
-                        hears = await self._hears()
-                finally:
-                    connection.terminate()
-            self._deafness.begins(ConnectionError("no notification comes through"))
-            self._watchers.wake_all()
-            await asyncio.sleep(DEAF_SECONDS)
-
-    async def _hears(self) -> bool:
-        """Whether a notification to ourselves comes through.
-
-        A connection may be open and deaf: cut in the middle, or given by a pooler that hands its
-        connections on after each transaction.
-        """
-        self._heard.clear()
+async def _tried(step: Callable[[Connection], T], engine: AsyncEngine) -> T:
+    """Runs a step, and again if that helps: doing a step twice does no harm."""
+    for tries in itertools.count(1):
         try:
-            await self._look(partial(_tell, self._sender))
-        except StoreUnavailableError:
-            return False
-        for _ in range(round(ASK_SECONDS / DEAF_SECONDS)):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DEAF_SECONDS):
-                    await self._heard.wait()
-                return True
-            self._watchers.wake_all()
-        return False
+            async with engine.connect() as connection:
+                result = await connection.run_sync(step)
+                await connection.commit()
+                return result
+        except DBAPIError as error:
+            # A connection may have died while it was idle, all of them if the server restarted.
+            if tries == MOST_TRIES or not (
+                error.connection_invalidated or _state(error) in IN_THE_WAY
+            ):
+                raise
+    raise AssertionError
 
 
-def _state(error: DBAPIError) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """What the driver raised."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    if isinstance(error, StoreUnavailableError):
+        return error.__cause__ or error
+    return error if str(error) else TimeoutError("the server does not answer")
+
+
+def _state(error: BaseException) -> str:
     """SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-    return getattr(error.orig, "sqlstate", None) or ""
+    return getattr(_cause(error), "sqlstate", None) or ""
 
 
-def _tell(payload: str, connection: Connection) -> None:
-    connection.execute(select(func.pg_notify(CHANNEL, payload)))
+def _drop(connecting: "asyncio.Task[asyncpg.Connection]") -> None:
+    """Closes a connection that nobody waits for any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
+
+
+def _terminate(connection: Any, *_: object) -> None:
+    """Closes a connection that is broken, or stuck in a call, without a word to the server."""
+    connection.driver_connection.terminate()

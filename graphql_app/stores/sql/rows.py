@@ -1,15 +1,14 @@
 """Rows: what they are in the chat's words, and the conditions that find them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, func, select
+from sqlalchemy import BindParameter, ColumnElement, FromClause, and_, bindparam, case, func, select
 
-from graphql_app.errors import MessageIdConflictError
-from graphql_app.interfaces import Draft, Lease, Slice
+from graphql_app.interfaces import Lease, Slice
 from graphql_app.messages import (
     ConversationRef,
     Message,
@@ -65,16 +64,21 @@ def are_in(conversation: ConversationRef) -> tuple[ColumnElement[bool], ...]:
     return messages.c.owner == conversation.owner, messages.c.conversation == conversation.id
 
 
-def are_pieces_of(ref: Ref) -> tuple[ColumnElement[bool], ...]:
-    return pieces.c.owner == ref.owner, pieces.c.message == ref.id
-
-
 def was_cleared(ref: Ref) -> tuple[ColumnElement[bool], ...]:
     return cleared.c.owner == ref.owner, cleared.c.id == ref.id
 
 
 def same(table: FromClause, other: FromClause) -> ColumnElement[bool]:
     return and_(table.c.owner == other.c.owner, table.c.id == other.c.id)
+
+
+ITS_OWNER: BindParameter[str] = bindparam("its_owner")
+ITS_ID: BindParameter[str] = bindparam("its_id")
+
+
+def its(owner: str, id: str) -> dict[str, Any]:
+    """The parameters of a statement that is run once for each of many rows."""
+    return {"its_owner": owner, "its_id": id}
 
 
 # Expressions.
@@ -97,34 +101,6 @@ def greatest(one: ColumnElement[int], other: ColumnElement[int] | int) -> Column
 
 def json_of(rows: Sequence[Sequence[object]]) -> str:
     return orjson.dumps(rows).decode()
-
-
-def given_pieces(group: Iterable[Piece]) -> str:
-    """The parameter of `_growth`."""
-    return json_of(
-        [
-            (
-                piece.ref.owner,
-                piece.ref.id,
-                piece.lease.epoch,
-                piece.lease.id,
-                piece.at_offset,
-                piece.end_offset,
-                piece.text,
-            )
-            for piece in group
-        ]
-    )
-
-
-def reply_to_the_same(row: Any, draft: Draft) -> Ref:
-    if row.newest_reply is None:
-        raise MessageIdConflictError(draft.message.id, "a reply")
-    if row.conversation != draft.conversation.id:
-        raise MessageIdConflictError(draft.message.id, "a message of another conversation")
-    if row.content != draft.content:
-        raise MessageIdConflictError(draft.message.id, "a message with other content")
-    return Ref(draft.message.owner, row.newest_reply)
 
 
 def written(content: str, at_offset: int | None, text: str) -> str:
@@ -178,11 +154,6 @@ def message_when(row: Any) -> Message:
         created_at=datetime_of(row.created_at),
         reply_to_id=row.reply_to,
     )
-
-
-def messages_of(connection: Connection, newest_first: Any) -> tuple[Message, ...]:
-    rows = connection.execute(newest_first).all()
-    return tuple(message_of(row, row.text) for row in reversed(rows))
 
 
 def error_of(row: Any) -> ReplyError | None:

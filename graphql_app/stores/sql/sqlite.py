@@ -9,9 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +19,15 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    FromClause,
     ScalarSelect,
     String,
+    Subquery,
+    Table,
     bindparam,
     create_engine,
+    delete,
     event,
+    false,
     func,
     literal,
     select,
@@ -35,24 +36,36 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
-from graphql_app.interfaces import Lease, Topic
-from graphql_app.messages import ConversationRef, Ref
-from graphql_app.stores.outage import Outage
+from graphql_app.interfaces import Topic
+from graphql_app.messages import Ref
 from graphql_app.stores.sql import migrations
-from graphql_app.stores.sql.rows import Piece, end_of, given_pieces, json_of, same
-from graphql_app.stores.sql.store import News, SqlStore
-from graphql_app.stores.sql.tables import conversations, leases, messages, pieces
+from graphql_app.stores.sql.appending import given_pieces
+from graphql_app.stores.sql.dialect import Dialect
+from graphql_app.stores.sql.polling import Poller
+from graphql_app.stores.sql.rows import Piece
+from graphql_app.stores.sql.steps import News
+from graphql_app.stores.sql.store import SqlStore
+from graphql_app.stores.sql.tables import leases, pieces
 from graphql_app.stores.urls import kept_for, split_options, without_password
-from graphql_app.stores.watchers import Watchers
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.03
 BUSY_SECONDS = 3.0
 """How long a call waits for a process that writes, before the store counts as unavailable."""
 
 MIGRATION_SECONDS = 60.0
+WAL_AGAIN_SECONDS = 0.05
 READERS = 4
+
+REFUSALS = (
+    "SQLITE_CANTOPEN",
+    "SQLITE_CORRUPT",
+    "SQLITE_ERROR",
+    "SQLITE_NOTADB",
+    "SQLITE_PERM",
+    "SQLITE_READONLY",
+)
+"""What SQLite says at first of a file that will never do."""
 
 EXAMPLE = "sqlite:///chat.db (a relative path) or sqlite:////var/lib/chat.db (an absolute one)"
 
@@ -78,6 +91,34 @@ def from_url(url: str) -> "SqliteStore":
     return SqliteStore(Path(path), keep=kept_for(options), synchronous=synchronous)
 
 
+class SqliteDialect(Dialect):
+    @property
+    def now(self) -> ColumnElement[int]:
+        # All processes are on this machine.
+        return literal(time.time_ns() // 1_000, BigInteger)
+
+    def given(self, *columns: str) -> Subquery:
+        each = func.json_each(bindparam("given", type_=String)).table_valued("value")
+        return select(
+            *(
+                func.json_extract(each.c.value, f"$[{number}]").label(name)
+                for number, name in enumerate(columns)
+            )
+        ).subquery("given")
+
+    def joined(self, *where: ColumnElement[bool]) -> ScalarSelect[str]:
+        # The table has one tree, its primary key, and is read in the order of that.
+        return select(func.group_concat(pieces.c.text, "")).where(*where).scalar_subquery()
+
+    def insert_or_ignore(self, table: Table) -> Any:
+        return insert(table).on_conflict_do_nothing()
+
+    def insert_or_update(
+        self, table: Table, values: dict[str, Any], changes: dict[str, Any]
+    ) -> Any:
+        return insert(table).values(values).on_conflict_do_update(set_=changes)
+
+
 class SqliteStore(SqlStore):
     """Keeps messages in a file, with a write-ahead log beside it.
 
@@ -90,216 +131,120 @@ class SqliteStore(SqlStore):
     def __init__(
         self, path: Path, *, keep: timedelta | None = None, synchronous: str = "normal"
     ) -> None:
-        super().__init__(keep)
+        dialect = SqliteDialect()
+        super().__init__(dialect, f"sqlite:///{path}", keep)
         self._path = path
-        self._engine = _engine(path, synchronous)
-        self._outage = Outage(f"sqlite:///{path}")
-        self._watchers: Watchers[Topic] = Watchers()
-        self._seen: dict[Topic, object] = {}
-        self._data_version = -1
-        self._poll_connection: Connection | None = None
-        self._poller: asyncio.Task[None] | None = None
-        self._writing: ThreadPoolExecutor | None = None
-        self._reading: ThreadPoolExecutor | None = None
-        self._polling: ThreadPoolExecutor | None = None
+        self._for_reading = _engine(path, synchronous, READERS + 1)  # One is the poller's.
+        self._for_writing = _engine(path, synchronous, 1)
+        self._growth = self._appending.growth.returning(pieces.c.owner, pieces.c.message)
+        self._poller = Poller(self._for_reading, dialect, self._shown)
+        self._writer: ThreadPoolExecutor | None = None
+        self._readers: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         if not self._path.parent.is_dir():
             raise ConfigurationError(
                 f"store: the folder {str(self._path.parent)!r} of {self._path.name!r} is not there."
             )
-        self._writing = ThreadPoolExecutor(1, "sqlite-writer")
-        self._reading = ThreadPoolExecutor(READERS, "sqlite-reader")
-        self._polling = ThreadPoolExecutor(1, "sqlite-poller")
-        await self._in(self._writing, self._migrate)
-        self._poller = asyncio.create_task(self._poll())
+        self._writer = ThreadPoolExecutor(1, "sqlite-writer")
+        self._readers = ThreadPoolExecutor(READERS, "sqlite-reader")
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._migrate)
+        except DBAPIError as error:
+            if _name(error).startswith(REFUSALS):
+                raise ConfigurationError(
+                    f"store: the file {str(self._path)!r} cannot be used: {error.orig}."
+                ) from error.orig
+            raise StoreUnavailableError from error.orig
+        self._poller.open()
 
     async def close(self) -> None:
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.wait({self._poller})
-            self._poller = None
+        await self._poller.close()
         await self._appends.close()
         await self._reads.close()
-        for threads in (self._writing, self._reading, self._polling):
-            if threads is not None:
-                # What is under way is waited for without holding up the loop.
-                await asyncio.get_running_loop().run_in_executor(threads, lambda: None)
-                threads.shutdown()
-        self._writing = self._reading = self._polling = None
-        if self._poll_connection is not None:
-            self._poll_connection.close()
-            self._poll_connection = None
-        self._engine.dispose()
-
-    async def migrate(self) -> str:
-        """Brings the file to the newest version; returns a sentence that says so."""
-        await self.open()
-        await self.close()
-        return f"sqlite:///{self._path} is at version {migrations.NEWEST}."
+        opened = [threads for threads in (self._writer, self._readers) if threads is not None]
+        self._writer = self._readers = None
+        for threads in opened:
+            # What is under way is waited for without holding up the loop.
+            await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
+        self._for_reading.dispose()
+        self._for_writing.dispose()
 
     def _migrate(self) -> None:
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(MIGRATION_SECONDS * 1_000)}")
+        with self._for_writing.connect() as connection:
+            _wait_for_others(connection, MIGRATION_SECONDS)
             _use_write_ahead_log(connection)
             _transact(connection, migrations.upgrade)
-            connection.invalidate()  # The next one waits for less long.
+            # Nothing, but what a file that can only be read refuses.
+            connection.execute(delete(leases).where(false()))
 
     # Running steps.
 
-    async def _in(self, threads: ThreadPoolExecutor | None, call: Callable[[], T]) -> T:
+    async def _in(
+        self, threads: ThreadPoolExecutor | None, call: Callable[[], T], *, writing: bool
+    ) -> T:
         if threads is None:
-            raise RuntimeError("the store is not open")
+            raise StoreUnavailableError
         try:
             result = await asyncio.get_running_loop().run_in_executor(threads, call)
         except (DataError, IntegrityError, ProgrammingError):
             raise
-        except DBAPIError as error:
-            self._outage.begins(error.orig or error)
-            raise StoreUnavailableError from error
-        self._outage.ends()
+        except (DBAPIError, TimeoutError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise self._failed(cause, writing=writing) from cause
+        self._worked(writing=writing)
         return result
 
     async def _look(self, step: Callable[[Connection], T]) -> T:
         def call() -> T:
-            with self._engine.connect() as connection:
+            with self._for_reading.connect() as connection:
                 return step(connection)
 
-        return await self._in(self._reading, call)
+        return await self._in(self._readers, call, writing=False)
 
-    async def _write(self, step: Callable[[Connection, News], T]) -> T:
-        news = News([])
+    async def _change(self, step: Callable[[Connection], T]) -> T:
+        deadline = time.monotonic() + BUSY_SECONDS
 
         def call() -> T:
-            with self._engine.connect() as connection:
-                return _transact(connection, lambda connection: step(connection, news))
+            # The time of those who waited in the same line counts.
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                raise TimeoutError("database is locked")
+            with self._for_writing.connect() as connection:
+                _wait_for_others(connection, seconds)
+                return step(connection)
 
-        result = await self._in(self._writing, call)
-        self._watchers.wake(news.topics)
+        return await self._in(self._writer, call, writing=True)
+
+    async def _write(self, step: Callable[[Connection, News], T]) -> T:
+        news = News()
+        result = await self._change(
+            lambda connection: _transact(connection, lambda _: step(connection, news))
+        )
+        self._poller.watchers.wake(news.topics)
         return result
 
     async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
-        given = given_pieces(group)
-
-        def call() -> set[Ref]:
-            with self._engine.connect() as connection:
-                rows = connection.execute(self._growth_told, {"given": given})
-                return {Ref(row.owner, row.message) for row in rows}
-
-        grown = await self._in(self._writing, call)
-        for piece in group:
-            # The next poll need not tell what is told now.
-            if piece.ref in grown and piece.ref in self._seen:
-                self._seen[piece.ref] = (None, piece.end_offset)
-        self._watchers.wake(grown)
+        given = {"given": given_pieces(group)}
+        grown = await self._change(
+            lambda connection: {
+                Ref(row.owner, row.message) for row in connection.execute(self._growth, given)
+            }
+        )
+        self._poller.grew([piece for piece in group if piece.ref in grown])
         return grown
 
-    @cached_property
-    def _growth_told(self) -> Any:
-        return self._growth.returning(pieces.c.owner, pieces.c.message)
-
-    # What SQLite does in its own way.
-
-    @property
-    def _now(self) -> ColumnElement[int]:
-        # All processes are on this machine.
-        return literal(time.time_ns() // 1_000, BigInteger)
-
-    def _given(self, *columns: str) -> FromClause:
-        each = func.json_each(bindparam("given", type_=String)).table_valued("value")
-        return select(
-            *(
-                func.json_extract(each.c.value, f"$[{number}]").label(name)
-                for number, name in enumerate(columns)
-            )
-        ).subquery("given")
-
-    def _insert_or_ignore(self, table: Any) -> Any:
-        return insert(table).on_conflict_do_nothing()
-
-    def _insert_or_update(self, table: Any, values: dict[str, Any], changes: dict[str, Any]) -> Any:
-        return insert(table).values(values).on_conflict_do_update(set_=changes)
-
-    def _joined(self, *where: ColumnElement[bool]) -> ScalarSelect[str]:
-        # The table has one tree, its primary key, and is read in the order of that.
-        return select(func.group_concat(pieces.c.text, "")).where(*where).scalar_subquery()
-
-    # News.
-
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
-        return self._watchers.add(topic, wake)
-
-    async def _poll(self) -> None:
-        """Wakes the watchers of what has changed, by whatever process."""
-        loop = asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            topics = self._watchers.topics()
-            with suppress(StoreUnavailableError):
-                states = await self._in(self._polling, partial(self._changes, topics))
-                changed = [
-                    topic
-                    for topic, state in states.items()
-                    if topic not in self._seen or self._seen[topic] != state
-                ]
-                if states:
-                    self._seen = states
-                self._watchers.wake(changed)
-            # Many watchers make a poll long; it never takes more than a fifth of the time.
-            await asyncio.sleep(max(POLL_SECONDS, 4 * (loop.time() - began)))
-
-    def _changes(self, topics: Sequence[Topic]) -> dict[Topic, object]:
-        """The states of topics, or nothing if all are known and no process has written."""
-        if self._poll_connection is None:
-            self._poll_connection = self._engine.connect()
-        try:
-            # This changes with each commit of another connection, and costs next to nothing.
-            version = self._poll_connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-            if version == self._data_version and all(topic in self._seen for topic in topics):
-                return {}
-            states = _states(self._poll_connection, topics, self._given)
-        except DBAPIError:
-            self._poll_connection.invalidate()
-            self._poll_connection = None
-            raise
-        self._data_version = version
-        return states
+        return self._poller.watchers.add(topic, wake)
 
 
-def _states(
-    connection: Connection, topics: Sequence[Topic], given: Callable[..., FromClause]
-) -> dict[Topic, object]:
-    """How far each topic is: something that differs when it has changed."""
-    states: dict[Topic, object] = dict.fromkeys(topics)
-    named = given("owner", "id")
-    replies = select(messages.c.owner, messages.c.id, messages.c.ended, end_of(messages)).join(
-        named, same(messages, named)
-    )
-    refs = json_of([(topic.owner, topic.id) for topic in topics if isinstance(topic, Ref)])
-    for owner, id, *state in connection.execute(replies, {"given": refs}):
-        states[Ref(owner, id)] = tuple(state)
-    used = select(conversations.c.owner, conversations.c.id, conversations.c.sequence).join(
-        named, same(conversations, named)
-    )
-    refs = json_of(
-        [(topic.owner, topic.id) for topic in topics if isinstance(topic, ConversationRef)]
-    )
-    for owner, id, sequence in connection.execute(used, {"given": refs}):
-        states[ConversationRef(owner, id)] = sequence
-    held = select(leases.c.id, leases.c.epoch, leases.c.notices).where(
-        leases.c.epoch.in_([topic.epoch for topic in topics if isinstance(topic, Lease)])
-    )
-    for id, epoch, notices in connection.execute(held):
-        states[Lease(id, epoch)] = notices
-    return states
-
-
-def _engine(path: Path, synchronous: str) -> Engine:
+def _engine(path: Path, synchronous: str, connections: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_SECONDS},
-        pool_size=READERS + 2,
+        pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -310,6 +255,16 @@ def _engine(path: Path, synchronous: str) -> Engine:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
 
     return engine
+
+
+def _name(error: DBAPIError) -> str:
+    """SQLite's name of an error: https://www.sqlite.org/rescode.html"""
+    return getattr(error.orig, "sqlite_errorname", "")
+
+
+def _wait_for_others(connection: Connection, seconds: float) -> None:
+    """Sets how long a connection waits for a process that writes."""
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(seconds * 1_000)}")
 
 
 def _transact(connection: Connection, step: Callable[[Connection], T]) -> T:
@@ -328,10 +283,15 @@ def _use_write_ahead_log(connection: Connection) -> None:
     deadline = time.monotonic() + MIGRATION_SECONDS
     while True:
         try:
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            return
-        except OperationalError:
+            mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar_one()
+        except OperationalError as error:
             # SQLite does not wait by itself here.
-            if time.monotonic() > deadline:
+            if not _name(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                 raise
-            time.sleep(POLL_SECONDS)
+            time.sleep(WAL_AGAIN_SECONDS)
+        else:
+            if mode != "wal":
+                raise ConfigurationError(
+                    f"store: where the file is, SQLite keeps no write-ahead log (but {mode!r})."
+                )
+            return

@@ -27,6 +27,7 @@ conversations = Table(
     Column("updated_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+Index("conversation_used", conversations.c.owner, conversations.c.used)
 
 messages = Table(
     "message",

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
+    op.create_index("conversation_used", "conversation", ["owner", "used"])
     op.create_table(
         "message",
         sa.Column("owner", sa.Text, primary_key=True),

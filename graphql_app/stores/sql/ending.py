@@ -1,0 +1,182 @@
+"""Ending replies: their pieces become their content, and each end is an event."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, select, update
+
+from graphql_app.errors import FencedError
+from graphql_app.interfaces import PRODUCER_LOST, Lease
+from graphql_app.messages import ConversationRef, Message, Ref, ReplyError, Role, Status
+from graphql_app.stores.sql.dialect import Dialect
+from graphql_app.stores.sql.leasing import notify_holders
+from graphql_app.stores.sql.reading import Reading
+from graphql_app.stores.sql.rows import (
+    ITS_ID,
+    ITS_OWNER,
+    datetime_of,
+    is_lease,
+    its,
+    json_of,
+    message_of,
+    same,
+    written,
+)
+from graphql_app.stores.sql.steps import News, UndoError
+from graphql_app.stores.sql.tables import conversations, messages, pieces
+
+
+@dataclass(frozen=True, slots=True)
+class _Streaming:
+    """A reply that streams and is locked, as is its conversation."""
+
+    ref: Ref
+    row: Any
+    conversation: Any
+    text: str
+
+
+class Ending:
+    """See `Store.finish`."""
+
+    def __init__(self, dialect: Dialect, reading: Reading) -> None:
+        self._reading = reading
+        given = dialect.given("owner", "id")
+        self._conversations = (
+            select(conversations)
+            .join(
+                messages,
+                (messages.c.owner == conversations.c.owner)
+                & (messages.c.conversation == conversations.c.id),
+            )
+            .join(given, same(messages, given))
+            .order_by(conversations.c.owner, conversations.c.id)
+            .with_for_update(of=conversations, key_share=True)
+        )
+        self._replies = (
+            select(messages)
+            .join(given, same(messages, given))
+            .where(messages.c.epoch.is_not(None))
+            .order_by(messages.c.owner, messages.c.id)
+            .with_for_update(of=messages, key_share=True)
+        )
+        text = dialect.joined(pieces.c.owner == given.c.owner, pieces.c.message == given.c.id)
+        self._texts = select(given.c.owner, given.c.id, text.label("text"))
+
+    def finish(
+        self,
+        connection: Connection,
+        news: News,
+        ref: Ref,
+        status: Status,
+        error: ReplyError | None,
+        lease: Lease | None,
+        at_offset: int | None,
+        text: str,
+    ) -> Message:
+        """A step; it is undone if somebody else has just ended or cleared the reply."""
+        row = self._reading.reply(connection, ref)
+        if row.epoch is None:
+            return message_of(row, row.content)
+        streaming = self._locked(connection, [ref])
+        if not streaming:
+            raise UndoError
+        [reply] = streaming
+        content = reply.text
+        if lease is not None:
+            is_held = connection.scalar(select(exists().where(*is_lease(lease))))
+            if reply.row.epoch != lease.epoch or not is_held:
+                raise FencedError(f"reply {ref.id!r} does not stream under {lease}")
+            content = written(content, at_offset, text)
+        self._end(connection, news, [(reply, content)], status, error)
+        if lease is None:
+            notify_holders(connection, news, [reply.row.epoch])
+        return Message(
+            id=ref.id,
+            conversation_id=row.conversation,
+            role=Role.ASSISTANT,
+            content=content,
+            status=status,
+            created_at=datetime_of(row.created_at),
+            reply_to_id=row.reply_to,
+            error=error,
+        )
+
+    def lose(self, connection: Connection, news: News, epochs: Mapping[Ref, int]) -> int:
+        """A step: ends those replies that still stream under their epochs, as lost.
+
+        Returns how many; it is undone if there are none.
+        """
+        lost = [
+            reply
+            for reply in self._locked(connection, epochs)
+            if reply.row.epoch == epochs[reply.ref]
+        ]
+        if not lost:
+            raise UndoError
+        ends = [(reply, reply.text) for reply in lost]
+        self._end(connection, news, ends, Status.ERROR, PRODUCER_LOST)
+        notify_holders(connection, news, (reply.row.epoch for reply in lost))
+        return len(lost)
+
+    def _locked(self, connection: Connection, refs: Iterable[Ref]) -> list[_Streaming]:
+        """Locks replies and their conversations; returns those that stream."""
+        given = {"given": json_of([(ref.owner, ref.id) for ref in refs])}
+        found = {(row.owner, row.id): row for row in connection.execute(self._conversations, given)}
+        rows = connection.execute(self._replies, given).all()
+        # Read after the replies were locked: no piece can follow.
+        texts = {(row.owner, row.id): row.text for row in connection.execute(self._texts, given)}
+        return [
+            _Streaming(
+                ref=Ref(row.owner, row.id),
+                row=row,
+                conversation=found[row.owner, row.conversation],
+                text=texts[row.owner, row.id] or "",
+            )
+            for row in rows
+            if (row.owner, row.conversation) in found
+        ]
+
+    def _end(
+        self,
+        connection: Connection,
+        news: News,
+        ends: Sequence[tuple[_Streaming, str]],
+        status: Status,
+        error: ReplyError | None,
+    ) -> None:
+        """Ends replies with these contents."""
+        now = self._reading.time(connection)
+        numbers: dict[tuple[str, str], int] = {}
+        rows, used = [], {}
+        for reply, content in ends:
+            owner, conversation = key = reply.conversation.owner, reply.conversation.id
+            numbers[key] = max(numbers.get(key, reply.conversation.sequence) + 1, now)
+            rows.append(
+                {
+                    **its(reply.ref.owner, reply.ref.id),
+                    "status": status.value,
+                    "content": content,
+                    "error_code": error and error.code.value,
+                    "error_message": error and error.message,
+                    "epoch": None,
+                    "ended": numbers[key],
+                    "ended_at": now // 1_000,
+                }
+            )
+            used[key] = {
+                **its(owner, conversation),
+                "sequence": numbers[key],
+                "used": numbers[key],
+                "updated_at": max(reply.conversation.updated_at, now // 1_000),
+            }
+            news.of(reply.ref, ConversationRef(owner, conversation))
+        connection.execute(END, rows)
+        connection.execute(USE, list(used.values()))
+        connection.execute(DROP, [its(reply.ref.owner, reply.ref.id) for reply, _ in ends])
+
+
+END = update(messages).where(messages.c.owner == ITS_OWNER, messages.c.id == ITS_ID)
+USE = update(conversations).where(conversations.c.owner == ITS_OWNER, conversations.c.id == ITS_ID)
+DROP = delete(pieces).where(pieces.c.owner == ITS_OWNER, pieces.c.message == ITS_ID)

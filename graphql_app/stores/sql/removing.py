@@ -1,0 +1,118 @@
+"""Removing messages: all of a conversation, or those whose time is over."""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from sqlalchemy import Connection, and_, delete, exists, literal, select, true, update
+
+from graphql_app.messages import ConversationRef, Ref, Role
+from graphql_app.stores.sql.dialect import Dialect
+from graphql_app.stores.sql.leasing import notify_holders
+from graphql_app.stores.sql.reading import Reading
+from graphql_app.stores.sql.rows import ITS_ID, ITS_OWNER, are_in, greatest, is_conversation, its
+from graphql_app.stores.sql.steps import News, UndoError
+from graphql_app.stores.sql.tables import cleared, conversations, messages, pieces
+
+
+class Removing:
+    """Each method is a step."""
+
+    def __init__(self, dialect: Dialect, reading: Reading) -> None:
+        self._dialect = dialect
+        self._reading = reading
+
+    def remove(
+        self,
+        connection: Connection,
+        news: News,
+        conversation: ConversationRef,
+        ids: Collection[str] | None = None,
+    ) -> int:
+        """Removes messages of a conversation, if not said all; returns how many.
+
+        Their ids stay used, and windows start over. It is undone if there are none.
+        """
+        now = self._reading.time(connection)
+        number = greatest(conversations.c.sequence + 1, now)
+        connection.execute(
+            update(conversations)
+            .where(*is_conversation(conversation))
+            .values(sequence=number, reset_at=number)
+        )
+        # Nothing is added to the conversation now, and nothing of it ends; but it may still grow.
+        these = (
+            *are_in(conversation),
+            true() if ids is None else messages.c.id.in_(sorted(ids)),
+        )
+        removed = connection.execute(
+            select(messages.c.id, messages.c.role, messages.c.epoch)
+            .where(*these)
+            .order_by(messages.c.owner, messages.c.id)
+            .with_for_update()
+        ).all()
+        if not removed:
+            raise UndoError
+        gone = select(messages.c.owner, messages.c.id, literal(now // 1_000)).where(*these)
+        connection.execute(
+            self._dialect.insert_or_ignore(cleared).from_select(["owner", "id", "cleared_at"], gone)
+        )
+        connection.execute(delete(messages).where(*these))
+        streaming = [row for row in removed if row.epoch is not None]
+        connection.execute(
+            delete(pieces).where(
+                pieces.c.owner == conversation.owner,
+                pieces.c.message.in_([row.id for row in streaming]),
+            )
+        )
+        news.of(conversation)
+        news.of(*(Ref(conversation.owner, row.id) for row in removed if row.role == Role.ASSISTANT))
+        notify_holders(connection, news, (row.epoch for row in streaming))
+        return len(removed)
+
+    # What was kept long enough.
+
+    def expired(
+        self, connection: Connection, keep: timedelta, most: int
+    ) -> dict[ConversationRef, set[str]]:
+        """Replies that ended longer ago than they are kept, and their users' messages."""
+        milliseconds = keep // timedelta(milliseconds=1)
+        statement = (
+            select(messages.c.owner, messages.c.conversation, messages.c.id, messages.c.reply_to)
+            .where(messages.c.ended_at < self._dialect.now // 1_000 - milliseconds)
+            .order_by(messages.c.ended_at)
+            .limit(most)
+        )
+        found: dict[ConversationRef, set[str]] = {}
+        for row in connection.execute(statement):
+            ids = found.setdefault(ConversationRef(row.owner, row.conversation), set())
+            ids |= {row.id, row.reply_to}
+        return found
+
+    def forget(self, connection: Connection, after: timedelta, most: int) -> bool:
+        """Forgets ids that were cleared long ago, and conversations that have nothing else.
+
+        Returns whether there is more.
+        """
+        long_ago = self._reading.time(connection) - after // timedelta(microseconds=1)
+        old = cleared.c.cleared_at < long_ago // 1_000
+        has_messages = exists().where(
+            messages.c.owner == conversations.c.owner,
+            messages.c.conversation == conversations.c.id,
+        )
+        empty = and_(conversations.c.sequence < long_ago, ~has_messages)
+        counts = []
+        for table, is_old in ((conversations, empty), (cleared, old)):
+            # Others may do the same at this moment: each takes what is left.
+            found = connection.execute(
+                select(table.c.owner, table.c.id)
+                .where(is_old)
+                .limit(most)
+                .with_for_update(skip_locked=True)
+            ).all()
+            if found:
+                connection.execute(
+                    delete(table).where(table.c.owner == ITS_OWNER, table.c.id == ITS_ID),
+                    [its(row.owner, row.id) for row in found],
+                )
+            counts.append(len(found))
+        return max(counts) == most
