@@ -6,7 +6,7 @@
 
 BIN := .venv/bin
 PAGE := graphql_app/static/playground.html
-SOURCES := graphql_app tests docs README.md CONTRIBUTING.md
+SOURCES := graphql_app tests benchmarks docs README.md CONTRIBUTING.md
 CLIENT := $(shell find client/src -type f) client/playground.html client/tsconfig.json client/vite.config.ts
 
 help: ## Lists these targets.

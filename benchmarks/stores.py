@@ -18,14 +18,9 @@ from pathlib import Path
 
 from tests.contracts.backends import BACKENDS
 from tests.processes import ServerProcess, serving
-from tests.wire import SEND, CHUNK, Socket, open_socket
+from tests.wire import RESUME, SEND, Socket, open_socket
 
 ROOT = Path(__file__).parents[1]
-FOLLOW = (
-    "subscription Resume($message: ResumeInput!) { resumeMessage(message: $message) "
-    "{ messageId offset text status error { code message } } }"
-)
-assert CHUNK
 
 
 def cpu_seconds(pid: int) -> float:
@@ -35,7 +30,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 @contextmanager
-def two_servers(url: str, per_second: int) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+def two_servers(url: str) -> Iterator[tuple[ServerProcess, ServerProcess]]:
     options = ("--store", url, "--completion", "benchmarks.answers:complete")
     with (
         serving(*options, directory=ROOT) as one,
@@ -56,7 +51,7 @@ async def start(socket: Socket, id: str, words: int, per_second: int) -> str:
 
 async def follow(socket: Socket, reply_id: str) -> tuple[list[float], str, int]:
     """Follows a reply to its end: the lag of each chunk in seconds, the text, the words."""
-    operation = await socket.subscribe(FOLLOW, {"message": {"id": reply_id, "offset": 0}})
+    operation = await socket.subscribe(RESUME, {"message": {"id": reply_id, "offset": 0}})
     lags: list[float] = []
     text = ""
     while True:
@@ -109,7 +104,8 @@ async def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the stores.")
-    parser.add_argument("--store", choices=[backend.id for backend in BACKENDS if backend.id != "memory"])
+    stores = [backend for backend in BACKENDS if backend.id != "memory"]
+    parser.add_argument("--store", choices=[store.id for store in stores])
     parser.add_argument("--replies", type=int, default=100)
     parser.add_argument("--rate", type=int, default=50, help="words per second and reply")
     parser.add_argument("--seconds", type=int, default=10)
@@ -117,16 +113,16 @@ def main() -> None:
     heads = ["producer", "other", "p50 ms", "p99 ms", "w/chunk", "p50 ms", "p99 ms", "w/chunk"]
     print(f"{'':12}{'cores':>9}{'':>13}{'at the producer':>20}{'':>14}{'elsewhere':>16}")
     print(f"{'':12}" + "  ".join(f"{head:>9}" for head in heads))
-    for backend in BACKENDS:
-        if backend.id == "memory" or given.store not in (None, backend.id):
+    for store in stores:
+        if given.store not in (None, store.id):
             continue
         with (
             tempfile.TemporaryDirectory() as folder,
-            backend.serve(Path(folder)) as url,
-            two_servers(url, given.rate) as servers,
+            store.serve(Path(folder)) as url,
+            two_servers(url) as servers,
         ):
             row = asyncio.run(measure(servers, given.replies, given.rate, given.seconds))
-        print(f"{backend.id:12}{row}", flush=True)
+        print(f"{store.id:12}{row}", flush=True)
 
 
 if __name__ == "__main__":

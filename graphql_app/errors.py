@@ -68,7 +68,9 @@ class MessageClearedError(ChatError):
     code = "MESSAGE_CLEARED"
 
     def __init__(self, id: str) -> None:
-        super().__init__(f"The message {_quoted(id)} was cleared or has expired; its id stays used.")
+        super().__init__(
+            f"The message {_quoted(id)} was cleared or has expired; its id stays used."
+        )
         self.id = id
 
 

@@ -133,9 +133,9 @@ class PostgresServer(DatabaseServer):
         super().__init__(folder)
         self.options = options
         self._data = folder / "data"
-        if self._user() is not None:
+        if (user := self._user()) is not None:
             # The server's user must be able to reach its folder.
-            shutil.chown(folder, self._user())
+            shutil.chown(folder, user)
             for parent in folder.parents:
                 if parent.owner() == "root" and parent != Path("/"):
                     parent.chmod(parent.stat().st_mode | 0o011)
@@ -225,8 +225,8 @@ class PostgresServer(DatabaseServer):
 @contextmanager
 def running(server: DatabaseServer) -> Iterator[DatabaseServer]:
     """Starts a server, and kills it at the end."""
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         if server.process is not None:
