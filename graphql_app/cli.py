@@ -175,8 +175,8 @@ def _settings(given: Mapping[str, object]) -> "Iterator[Settings]":
         except StoreUnavailableError as error:
             cause = error.__cause__ or error
             reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
-            sentence = f"the store {settings.store} cannot be reached: {reason}"
-            typer.echo(f"graphql-app: {without_password(sentence)}", err=True)
+            shown = without_password(settings.store)
+            typer.echo(f"graphql-app: the store {shown} cannot be reached: {reason}", err=True)
             raise typer.Exit(1) from None
     except ConfigurationError as error:
         typer.echo(f"graphql-app: {error}", err=True)

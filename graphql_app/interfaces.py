@@ -151,9 +151,9 @@ class Store(Protocol):
     async def sweep(self) -> int:
         """Ends the replies of all leases that ran out, as PRODUCER_LOST; returns how many.
 
-        A store that keeps replies only for a time after their end (`?ttl=`) also removes those whose
-        time is over, each with its user's message. For readers and writers that is a clear: their
-        ids stay used, and windows start over.
+        A store that keeps replies only for a time after their end (`?ttl=`) also removes those
+        whose time is over, each with its user's message. For readers and writers that is a clear:
+        their ids stay used, and windows start over.
 
         A process that has just seen the store unavailable does not call this for the time of a
         lease: the others could not renew either.

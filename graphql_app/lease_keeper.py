@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from graphql_app.errors import FencedError, StoreUnavailableError
@@ -92,6 +93,7 @@ class LeaseKeeper:
         return min(RENEW_SECONDS, self._lease_seconds / 3)
 
     async def _keep_renewing(self) -> None:
+        renewed_at = time.time()  # It goes on while the machine is suspended.
         while True:
             await self._news.wait(min(AGAIN_SECONDS, self._pause) if self._is_away else self._pause)
             try:
@@ -105,6 +107,10 @@ class LeaseKeeper:
                     self._is_away = False
                     # Other processes could not renew either.
                     self._sweep_after(SETTLING_SECONDS)
+                elif time.time() - renewed_at > self._lease_seconds / 2:
+                    # This process stood still, perhaps with its machine and all others there.
+                    self._sweep_after(SETTLING_SECONDS)
+                renewed_at = time.time()
                 self._renewed.set()
 
     async def _keep_sweeping(self) -> None:

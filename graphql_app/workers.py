@@ -188,7 +188,7 @@ class Worker:
         await _readable(self._pipe.fileno())
         try:
             said: tuple[Failure, str] | None = self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             return ConfigurationError("workers: a worker ended before it served.")
         if said is None:
             return None

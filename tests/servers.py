@@ -164,9 +164,9 @@ class PostgresServer(DatabaseServer):
     def run_sql(self, statement: str, database: str = "postgres") -> str:
         found = program("psql")
         assert found is not None
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "chat", "-d", database]
         done = subprocess.run(
-            [found, "-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-p", str(self.port)]
-            + ["-U", "chat", "-d", database, "-c", statement],
+            [found, "-X", "-q", "-A", "-t", *where, "-c", statement],
             check=True,
             capture_output=True,
             text=True,
@@ -177,10 +177,8 @@ class PostgresServer(DatabaseServer):
     def command(self) -> list[str]:
         found = program("postgres")
         assert found is not None
-        return [found, "-D", str(self._data), "-p", str(self.port)] + [
-            "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}",
-            *self.options,
-        ]  # fmt: skip
+        where = ["-D", str(self._data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
+        return [found, *where, "-c", f"unix_socket_directories={self.folder}", *self.options]
 
     def answers(self) -> bool:
         found = program("pg_isready")

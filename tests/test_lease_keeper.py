@@ -95,6 +95,21 @@ async def test_after_an_outage_the_others_may_renew_before_anything_is_swept(
         assert await called(store, "sweep") >= 0.25
 
 
+async def test_a_process_that_stood_still_lets_the_others_renew_before_it_sweeps(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_keeper, "START_SECONDS", 0.0)
+    monkeypatch.setattr(lease_keeper, "SETTLING_SECONDS", 0.3)
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.01)
+    async with keeping(store, lease_seconds=0.4):
+        await called(store, "sweep")
+        gate = store.holding("renew")
+        await gate.reached()
+        await asyncio.sleep(0.25)  # More than half of the lease.
+        gate.open()
+        assert await called(store, "sweep") >= 0.3
+
+
 async def test_a_sweep_that_hangs_does_not_hold_up_renewals(
     store: FaultyStore,
 ) -> None:

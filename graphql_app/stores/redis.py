@@ -281,7 +281,8 @@ class RedisStore:
             await self.close()
             cause = error.__cause__ or error
             if isinstance(cause, REFUSALS) or isinstance(error, exceptions.ResponseError):
-                raise ConfigurationError(f"store: {self._shown!r} refuses us: {cause}.") from error
+                reason = str(cause).rstrip(".")
+                raise ConfigurationError(f"store: {self._shown!r} refuses us: {reason}.") from error
             raise
 
     def _check(self, info: dict[str, Any]) -> None:

@@ -96,10 +96,17 @@ def attacked(
             here = folder / f"{store}-{attack.name.replace(' ', '-')}-{seed + number}"
             here.mkdir(parents=True)
             began = time.monotonic()
-            with sites.open(store, small_disk=attack.on_a_small_disk) as site:
-                outcome = asyncio.run(play(site, attack, seed + number, here, scale))
-            table.setdefault(pair, Figures()).add(outcome.figures)
-            table[pair].violations += len(outcome.violations)
+            figures = table.setdefault(pair, Figures())
+            try:
+                with sites.open(store, small_disk=attack.on_a_small_disk) as site:
+                    outcome = asyncio.run(play(site, attack, seed + number, here, scale))
+            except Exception as error:
+                # Such as a server that does not start: counted, and the others are still played.
+                _print(f"{store}, {attack.name}, seed {seed + number}: broke off: {error}")
+                figures.violations += 1
+                continue
+            figures.add(outcome.figures)
+            figures.violations += len(outcome.violations)
             _print(
                 f"{store}, {attack.name}, seed {seed + number}: {outcome.figures.replies} replies "
                 f"in {time.monotonic() - began:.0f} s, {len(outcome.violations)} violations"

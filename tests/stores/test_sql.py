@@ -3,9 +3,10 @@
 import asyncio
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
 import asyncpg
@@ -19,9 +20,9 @@ from graphql_app.errors import (
     StoreUnavailableError,
 )
 from graphql_app.interfaces import Lease
-from graphql_app.messages import ConversationRef, Ref, ReplyErrorCode, Status
+from graphql_app.messages import ReplyErrorCode, Status
 from graphql_app.stores import open_store
-from graphql_app.stores.sql import store as sql_store
+from graphql_app.stores.sql import adding
 from graphql_app.stores.sql.adding import Adding
 from graphql_app.stores.sql.ending import Ending
 from graphql_app.stores.sql.reading import Reading
@@ -121,7 +122,6 @@ async def load(
     database: Database, conversation: str, exchanges: int, *, epoch: int | None = None
 ) -> None:
     """Fills a conversation; its replies stream under that epoch, each with four pieces."""
-    assert exchanges < 1_000_000
     status, content = ("DONE", "'word word word word '") if epoch is None else ("STREAMING", "''")
     ended = "2 * n + 1000000, 1000" if epoch is None else "NULL, NULL"
     await database.run(
@@ -176,27 +176,22 @@ async def plans(database: Database, url: str, statement: str, parameters: Any) -
     if statement.startswith(("BEGIN", "PRAGMA")):
         return []
     if database.is_sqlite:
-        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-        try:
-            found = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file:
+            found = file.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
         return ["\n".join(row[3] for row in found)]
     connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(f"PREPARE this AS {statement}")
-        values = ", ".join(
-            "NULL" if each is None else str(each) if isinstance(each, int) else f"'{each}'"
-            for each in parameters
-        )
-        execute = f"EXPLAIN EXECUTE this ({values})" if values else "EXPLAIN EXECUTE this"
-        found = []
-        for mode in ("force_custom_plan", "force_generic_plan"):
-            await connection.execute(f"SET plan_cache_mode = {mode}")
-            found.append("\n".join(row[0] for row in await connection.fetch(execute)))
-    finally:
-        await connection.close()
-    return found
+    await connection.execute(f"PREPARE this AS {statement}")
+    values = ", ".join(
+        "NULL" if each is None else str(each) if isinstance(each, int) else f"'{each}'"
+        for each in parameters
+    )
+    execute = f"EXPLAIN EXECUTE this ({values})" if values else "EXPLAIN EXECUTE this"
+    said: list[str] = []
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        await connection.execute(f"SET plan_cache_mode = {mode}")
+        said.append("\n".join(row[0] for row in await connection.fetch(execute)))
+    await connection.close()
+    return said
 
 
 async def test_no_call_reads_all_of_a_large_table(
@@ -206,8 +201,10 @@ async def test_no_call_reads_all_of_a_large_table(
     for number in range(10):
         await load(database, f"c{number}", 4_000)
     await load(database, "large", 10_000)
-    for number in range(300):
-        await load(database, f"small{number}", 1)
+    await database.run(
+        f"INSERT INTO conversation SELECT 'owner', 'empty' || n, n, 0, n, n, n "
+        f"FROM {database.numbers(1, 100_000)}"
+    )
     gone = await store.register(0.001)
     await load(database, "lost", 100, epoch=gone.epoch)
     await load(database, "streaming", 500, epoch=scene.lease.epoch)
@@ -246,3 +243,284 @@ async def test_no_call_reads_all_of_a_large_table(
         if SLOW.search(plan)
     ]
     assert "\n\n".join(slow) == ""
+
+
+# Sizes.
+
+
+async def test_many_replies_are_kept_lost_and_cleared_quickly(
+    store: SqlStore, scene: Scene, database: Database
+) -> None:
+    await load(database, "many", 5_000, epoch=scene.lease.epoch)
+    running = {scene.ref(f"r-many-{number}") for number in range(1, 5_001)}
+    with in_time(2):
+        assert await store.renew(scene.lease, 1, running) == set()
+    with in_time(5):
+        assert await store.renew(scene.lease, 1, set()) == set()
+    lost = await scene.message("r-many-17")
+    assert lost.error is not None
+    assert (lost.error.code, lost.content) == (ReplyErrorCode.PRODUCER_LOST, "word " * 4)
+    gone = await store.register(0.001)
+    for number in range(20):
+        await load(database, f"gone{number}", 250, epoch=gone.epoch)
+    with in_time(10):
+        assert await store.sweep() == 5_000
+    assert await database.run("SELECT count(*) FROM piece") == [(0,)]
+    with in_time(3):
+        assert await scene.clear("many") == 10_000
+
+
+@contextmanager
+def in_time(seconds: float) -> Iterator[None]:
+    """Fails if something takes longer by far than it should on a slow machine."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+async def test_the_ends_of_many_lost_replies_are_events_in_an_order(
+    store: SqlStore, scene: Scene, database: Database
+) -> None:
+    gone = await store.register(0.001)
+    await load(database, "c1", 250, epoch=gone.epoch)
+    await load(database, "c2", 2, epoch=gone.epoch)
+    cursors = {name: await scene.cursor(name) for name in ("c1", "c2")}
+    assert await store.sweep() == 252
+    for name, count in (("c1", 250), ("c2", 2)):
+        cursor, ends = cursors[name], []
+        while (events := await scene.events(cursor, name)).events:
+            assert events.cursor > cursor
+            cursor = events.cursor
+            ends += shown(events)
+        assert sorted(ends) == sorted(
+            (f"r-{name}-{number}", Status.ERROR, "word " * 4) for number in range(1, count + 1)
+        )
+        numbers = await database.run(
+            f"SELECT count(DISTINCT ended), max(ended) FROM message WHERE conversation = '{name}'"
+        )
+        assert numbers == [(count, cursor)]
+    await scene.add("m1", conversation="c1")
+    await scene.finish("r-m1")
+    assert (await scene.conversations())[0] == "c1"
+
+
+async def test_many_calls_at_once_do_not_hold_up_a_renewal(store: SqlStore, scene: Scene) -> None:
+    sending = asyncio.gather(
+        *(scene.add(f"m{number}", conversation=f"c{number}") for number in range(1_500)),
+        *(scene.ids(f"c{number}") for number in range(1_500)),
+        return_exceptions=True,
+    )
+    longest = 0.0
+    while not sending.done():
+        began = time.monotonic()
+        await store.renew(scene.lease, 0, set())
+        await store.sweep()
+        longest = max(longest, time.monotonic() - began)
+        await asyncio.sleep(0.1)
+    assert longest < 2
+    for result in await sending:
+        # Too many are refused, and may be repeated.
+        assert not isinstance(result, BaseException) or isinstance(result, StoreUnavailableError)
+    assert (await scene.add("m0", conversation="c0")).reply == scene.ref("r-m0")
+
+
+# Housekeeping.
+
+DAY = 24 * 3_600_000
+
+
+async def clean(store: SqlStore) -> None:
+    """Does what is done now and then."""
+    store._housekeeping_at = 0
+    await store.sweep()
+
+
+async def test_ids_that_were_cleared_a_day_ago_may_be_used_again(
+    store: SqlStore, scene: Scene, database: Database
+) -> None:
+    for id in ("m1", "m2"):
+        await scene.add(id, conversation=id)
+        await scene.clear(id)
+    await database.run(
+        f"UPDATE cleared SET cleared_at = {database.now} - {DAY} - 1000 WHERE id LIKE '%1'"
+    )
+    await database.run(
+        f"UPDATE cleared SET cleared_at = {database.now} - {DAY} + 60000 WHERE id LIKE '%2'"
+    )
+    await clean(store)
+    assert (await scene.add("m1")).created
+    with pytest.raises(MessageClearedError):
+        await scene.add("m2")
+
+
+async def test_conversations_that_have_nothing_left_are_forgotten_after_a_day(
+    store: SqlStore, scene: Scene, database: Database
+) -> None:
+    for id in ("old", "young", "used"):
+        await scene.add(f"m-{id}", conversation=id)
+        await scene.clear(id)
+    await scene.add("m1", conversation="used")
+    old = f"({database.now} - {DAY} - 1000) * 1000"
+    await database.run(
+        f"UPDATE conversation SET sequence = {old}, reset_at = {old} WHERE id <> 'young'"
+    )
+    before = await scene.cursor("old")
+    await clean(store)
+    left = {id for (id,) in await database.run("SELECT id FROM conversation")}
+    assert left == {"young", "used"}
+    # Whoever still looks at it sees what comes.
+    assert shown(await scene.events(before, "old")) == []
+    await scene.add("m2", conversation="old")
+    assert shown(await scene.events(before, "old")) == [
+        ("m2", Status.DONE, "Hello"),
+        ("r-m2", Status.STREAMING, ""),
+    ]
+
+
+async def test_all_that_is_old_is_forgotten_however_much_it_is(
+    store: SqlStore, scene: Scene, database: Database
+) -> None:
+    await database.run(
+        f"INSERT INTO cleared SELECT 'owner', 'm' || n, 1 FROM {database.numbers(1, 3_500)}"
+    )
+    await database.run(
+        f"INSERT INTO conversation SELECT 'owner', 'c' || n, 1, 1, 1, 1, 1 "
+        f"FROM {database.numbers(1, 2_500)}"
+    )
+    await clean(store)
+    assert await database.run("SELECT count(*) FROM cleared") == [(0,)]
+    assert await database.run("SELECT count(*) FROM conversation") == [(0,)]
+
+
+async def test_housekeeping_at_two_processes_at_once_does_no_harm(
+    url: str, store: SqlStore, scene: Scene, database: Database
+) -> None:
+    await database.run(
+        f"INSERT INTO cleared SELECT 'owner', 'm' || n, 1 FROM {database.numbers(1, 3_500)}"
+    )
+    async with another(url) as other:
+        assert isinstance(other.store, SqlStore)
+        await asyncio.gather(clean(store), clean(other.store))
+    assert await database.run("SELECT count(*) FROM cleared") == [(0,)]
+
+
+# What others write between two statements of one call.
+
+
+def meanwhile(url: str, call: Callable[[Scene], Awaitable[object]]) -> Callable[[], None]:
+    """A function that has another process do something, and waits for it."""
+
+    async def run() -> None:
+        async with another(url) as scene:
+            await call(scene)
+
+    def do() -> None:
+        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        thread.start()
+        thread.join()
+
+    return do
+
+
+def after(patch: pytest.MonkeyPatch, owner: object, name: str, do: Callable[[], None]) -> None:
+    """Has something done after the first call of a method."""
+    method = getattr(owner, name)
+    todo = [do]
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        result = method(*arguments, **named)
+        if todo:
+            todo.pop()()
+        return result
+
+    patch.setattr(owner, name, call)
+
+
+async def test_events_of_before_a_clear_do_not_come_after_it(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursor = await scene.cursor()
+    await scene.add("m1")
+
+    async def clear(other: Scene) -> None:
+        await other.clear()
+        await other.add("m2")
+
+    after(monkeypatch, Reading, "_since", meanwhile(url, clear))
+    events = await scene.events(cursor)
+    assert shown(events) == [["m2", "r-m2"]]
+    assert shown(await scene.events(events.cursor)) == []
+
+
+async def test_events_of_before_an_expiry_do_not_come_after_it(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    await scene.add("m1")
+    cursor = await scene.cursor()
+    await scene.finish("r-m1")
+    await database.run("UPDATE message SET ended_at = 1000 WHERE id = 'r-m1'")
+
+    async def expire(other: Scene) -> None:
+        await other.store.sweep()
+
+    after(monkeypatch, Reading, "_since", meanwhile(f"{url}?ttl=1d", expire))
+    assert shown(await scene.events(cursor)) == [[]]
+
+
+async def test_a_history_that_is_cleared_while_it_is_read_is_gone(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.add("m1")
+    after(monkeypatch, Reading, "reply", meanwhile(url, lambda other: other.clear()))
+    with pytest.raises(MessageClearedError):
+        await scene.history("r-m1")
+
+
+async def test_a_message_that_is_sent_and_cleared_while_it_is_sent_stays_cleared(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    if database.is_sqlite:
+        pytest.skip("a transaction that writes has the file for itself")
+
+    async def add_and_clear(other: Scene) -> None:
+        await other.add("m1", conversation="c2")
+        await other.clear("c2")
+
+    after(monkeypatch, adding, "is_message", meanwhile(url, add_and_clear))
+    with pytest.raises(MessageClearedError):
+        await scene.add("m1")
+    assert await scene.ids() == []
+    with pytest.raises(MessageNotFoundError):
+        await scene.store.newest_reply(scene.ref("m1"))
+
+
+# States that must not be.
+
+
+async def test_a_write_that_is_overtaken_again_and_again_gives_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*_: Any, **__: Any) -> None:
+        raise UndoError
+
+    await scene.add("m1")
+    monkeypatch.setattr(Adding, "add", overtaken)
+    monkeypatch.setattr(Ending, "finish", overtaken)
+    with pytest.raises(StoreUnavailableError):
+        await scene.add("m2")
+    with pytest.raises(StoreUnavailableError):
+        await scene.finish("r-m1")
+
+
+async def test_a_reply_without_a_conversation_holds_nobody_up(
+    store: SqlStore, scene: Scene, database: Database
+) -> None:
+    await scene.add("m1")
+    await database.run("DELETE FROM conversation")
+    with pytest.raises(StoreUnavailableError):
+        await scene.finish("r-m1")
+    lease: Lease = await store.register(0.001)
+    await Scene(store, "owner", lease).add("m2", conversation="c2")
+    await database.run("DELETE FROM conversation")
+    with in_time(5):
+        assert await store.sweep() == 0

@@ -25,12 +25,12 @@ from graphql_app.messages import ConversationRef, Ref, Status
 from graphql_app.stores import open_store
 from graphql_app.stores.sql import polling
 from graphql_app.stores.sql.polling import POLL_SECONDS
-from graphql_app.stores.sql.sqlite import BUSY_SECONDS, SqliteStore
+from graphql_app.stores.sql.sqlite import BUSY_SECONDS, LEAST_SECONDS, SqliteStore
 from tests.contracts.scene import PATIENCE_SECONDS, Alarm, Scene
 from tests.faults import leaking_nothing
 
 ROOT = Path(__file__).parents[2]
-SOON_SECONDS = BUSY_SECONDS + 1
+SOON_SECONDS = BUSY_SECONDS + LEAST_SECONDS + 0.5
 """When a call that others hold up has failed."""
 
 NOBODY = 65_534
@@ -210,6 +210,16 @@ async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     assert path.read_text() == diary  # noqa: ASYNC240
 
 
+async def database_of_nobody(folder: Path) -> Path:
+    """A file that nobody could use, so far."""
+    path = folder / "chat.db"
+    async with process(path):
+        pass
+    if os.getuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+    return path
+
+
 async def test_a_folder_that_cannot_be_written_is_refused(nobodys: Path) -> None:
     nobodys.chmod(0o500)  # noqa: ASYNC240
     with as_nobody():
@@ -218,20 +228,24 @@ async def test_a_folder_that_cannot_be_written_is_refused(nobodys: Path) -> None
 
 
 async def test_a_file_that_cannot_be_written_is_refused(nobodys: Path) -> None:
-    path = nobodys / "chat.db"
+    path = await database_of_nobody(nobodys)
     with as_nobody():
-        async with process(path) as scene:
-            await scene.add("m1")
         path.chmod(0o400)
         said = await refused(open_store(f"sqlite:///{path}"))
     assert said.endswith("chat.db' cannot be used: attempt to write a readonly database.")
 
 
-async def test_a_file_that_cannot_be_read_is_refused(nobodys: Path) -> None:
-    path = nobodys / "chat.db"
+async def test_a_file_in_a_folder_that_cannot_be_written_is_refused(nobodys: Path) -> None:
+    path = await database_of_nobody(nobodys)
     with as_nobody():
-        async with process(path):
-            pass
+        nobodys.chmod(0o500)  # noqa: ASYNC240
+        said = await refused(open_store(f"sqlite:///{path}"))
+    assert said.endswith("chat.db' cannot be used: attempt to write a readonly database.")
+
+
+async def test_a_file_that_cannot_be_read_is_refused(nobodys: Path) -> None:
+    path = await database_of_nobody(nobodys)
+    with as_nobody():
         path.chmod(0)
         said = await refused(open_store(f"sqlite:///{path}"))
     assert said.endswith("chat.db' cannot be used: unable to open database file.")
@@ -304,7 +318,6 @@ async def test_a_process_that_writes_for_long_makes_every_write_fail_in_time(
         assert time.monotonic() - began < SOON_SECONDS
         for name, result in zip(calls, results, strict=True):
             assert isinstance(result, StoreUnavailableError), name
-            assert str(result.__cause__) == "database is locked"
         # Others may be read all the time, and that is no sign that the store is back.
         assert await scene.ids() == ["m1", "r-m1"]
         await scene.store.ping()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, Update, delete, func, select, update
 
 from graphql_app.errors import FencedError
 from graphql_app.interfaces import PRODUCER_LOST, Lease
@@ -16,7 +16,7 @@ from graphql_app.stores.sql.rows import (
     ITS_ID,
     ITS_OWNER,
     datetime_of,
-    is_lease,
+    is_message,
     its,
     json_of,
     message_of,
@@ -24,7 +24,7 @@ from graphql_app.stores.sql.rows import (
     written,
 )
 from graphql_app.stores.sql.steps import News, UndoError
-from graphql_app.stores.sql.tables import conversations, messages, pieces
+from graphql_app.stores.sql.tables import conversations, leases, messages, pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,6 @@ class _Streaming:
     ref: Ref
     row: Any
     conversation: Any
-    text: str
 
 
 class Ending:
@@ -44,7 +43,7 @@ class Ending:
         self._reading = reading
         given = dialect.given("owner", "id")
         self._conversations = (
-            select(conversations)
+            select(conversations, dialect.now.label("now"))
             .join(
                 messages,
                 (messages.c.owner == conversations.c.owner)
@@ -55,14 +54,19 @@ class Ending:
             .with_for_update(of=conversations, key_share=True)
         )
         self._replies = (
-            select(messages)
+            select(messages, leases.c.id.label("lease"))
             .join(given, same(messages, given))
+            .join(leases, leases.c.epoch == messages.c.epoch, isouter=True)
             .where(messages.c.epoch.is_not(None))
             .order_by(messages.c.owner, messages.c.id)
             .with_for_update(of=messages, key_share=True)
         )
-        text = dialect.joined(pieces.c.owner == given.c.owner, pieces.c.message == given.c.id)
-        self._texts = select(given.c.owner, given.c.id, text.label("text"))
+        text = func.coalesce(
+            dialect.joined(pieces.c.owner == messages.c.owner, pieces.c.message == messages.c.id),
+            "",
+        )
+        self._text = select(text)
+        self._end_as_it_is = END.values(content=text)
 
     def finish(
         self,
@@ -75,23 +79,24 @@ class Ending:
         at_offset: int | None,
         text: str,
     ) -> Message:
-        """A step; it is undone if somebody else has just ended or cleared the reply."""
-        row = self._reading.reply(connection, ref)
-        if row.epoch is None:
-            return message_of(row, row.content)
+        """A step; it is undone if the reply was added while it was looked for."""
         streaming = self._locked(connection, [ref])
         if not streaming:
-            raise UndoError
+            row = self._reading.reply(connection, ref)
+            if row.epoch is not None:
+                raise UndoError
+            return message_of(row, row.content)
         [reply] = streaming
-        content = reply.text
+        row = reply.row
+        # Read after the reply was locked: no piece can follow.
+        content: str = connection.execute(self._text.where(*is_message(ref))).scalar_one()
         if lease is not None:
-            is_held = connection.scalar(select(exists().where(*is_lease(lease))))
-            if reply.row.epoch != lease.epoch or not is_held:
+            if (row.epoch, row.lease) != (lease.epoch, lease.id):
                 raise FencedError(f"reply {ref.id!r} does not stream under {lease}")
             content = written(content, at_offset, text)
-        self._end(connection, news, [(reply, content)], status, error)
+        self._end(connection, news, END, [reply], status, error, content=content)
         if lease is None:
-            notify_holders(connection, news, [reply.row.epoch])
+            notify_holders(connection, news, [row.epoch])
         return Message(
             id=ref.id,
             conversation_id=row.conversation,
@@ -115,8 +120,7 @@ class Ending:
         ]
         if not lost:
             raise UndoError
-        ends = [(reply, reply.text) for reply in lost]
-        self._end(connection, news, ends, Status.ERROR, PRODUCER_LOST)
+        self._end(connection, news, self._end_as_it_is, lost, Status.ERROR, PRODUCER_LOST)
         notify_holders(connection, news, (reply.row.epoch for reply in lost))
         return len(lost)
 
@@ -124,17 +128,9 @@ class Ending:
         """Locks replies and their conversations; returns those that stream."""
         given = {"given": json_of([(ref.owner, ref.id) for ref in refs])}
         found = {(row.owner, row.id): row for row in connection.execute(self._conversations, given)}
-        rows = connection.execute(self._replies, given).all()
-        # Read after the replies were locked: no piece can follow.
-        texts = {(row.owner, row.id): row.text for row in connection.execute(self._texts, given)}
         return [
-            _Streaming(
-                ref=Ref(row.owner, row.id),
-                row=row,
-                conversation=found[row.owner, row.conversation],
-                text=texts[row.owner, row.id] or "",
-            )
-            for row in rows
+            _Streaming(Ref(row.owner, row.id), row, found[row.owner, row.conversation])
+            for row in connection.execute(self._replies, given)
             if (row.owner, row.conversation) in found
         ]
 
@@ -142,22 +138,24 @@ class Ending:
         self,
         connection: Connection,
         news: News,
-        ends: Sequence[tuple[_Streaming, str]],
+        statement: Update,
+        replies: Sequence[_Streaming],
         status: Status,
         error: ReplyError | None,
+        **contents: str,
     ) -> None:
-        """Ends replies with these contents."""
-        now = self._reading.time(connection)
+        """Ends replies, with a statement that takes what `END` takes."""
+        now = max(reply.conversation.now for reply in replies)
         numbers: dict[tuple[str, str], int] = {}
-        rows, used = [], {}
-        for reply, content in ends:
+        ends, uses = [], {}
+        for reply in replies:
             owner, conversation = key = reply.conversation.owner, reply.conversation.id
             numbers[key] = max(numbers.get(key, reply.conversation.sequence) + 1, now)
-            rows.append(
+            ends.append(
                 {
                     **its(reply.ref.owner, reply.ref.id),
+                    **contents,
                     "status": status.value,
-                    "content": content,
                     "error_code": error and error.code.value,
                     "error_message": error and error.message,
                     "epoch": None,
@@ -165,16 +163,16 @@ class Ending:
                     "ended_at": now // 1_000,
                 }
             )
-            used[key] = {
+            uses[key] = {
                 **its(owner, conversation),
                 "sequence": numbers[key],
                 "used": numbers[key],
                 "updated_at": max(reply.conversation.updated_at, now // 1_000),
             }
             news.of(reply.ref, ConversationRef(owner, conversation))
-        connection.execute(END, rows)
-        connection.execute(USE, list(used.values()))
-        connection.execute(DROP, [its(reply.ref.owner, reply.ref.id) for reply, _ in ends])
+        connection.execute(statement, ends)
+        connection.execute(USE, list(uses.values()))
+        connection.execute(DROP, [its(reply.ref.owner, reply.ref.id) for reply in replies])
 
 
 END = update(messages).where(messages.c.owner == ITS_OWNER, messages.c.id == ITS_ID)

@@ -125,4 +125,5 @@ class Poller:
         # The versions that two connections see have nothing to do with each other.
         self._data_version = None
         if connection is not None:
+            connection.invalidate()
             connection.close()

@@ -6,7 +6,7 @@ connection of each process listens for all that is watched there.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -31,7 +31,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
@@ -54,15 +53,22 @@ T = TypeVar("T")
 CALL_SECONDS = 3.0
 """How long a call to the server may take, before the store counts as unavailable."""
 
+LEAST_SECONDS = 1.0
+"""How long it may take at least, when it was in line for long."""
+
 PAUSED_SECONDS = 2.0
 """How long the server waits in a transaction for a process that was paused, before it undoes it."""
 
 GOODBYE_SECONDS = 1.0
-CONNECTIONS = 8
+USUAL_CALLS = 6
+URGENT_CALLS = 2
+"""How many calls a process makes at the same time; each has a connection. One more listens."""
+
 MIGRATION_LOCK = 0x67726170
 
-IN_THE_WAY = ("40001", "40P01")
-"""Serialization failure and deadlock: the transaction may be run again."""
+IN_THE_WAY = ("0A000", "40001", "40P01")
+"""A plan that a migration has made useless, serialization failure and deadlock: the transaction may
+be run again."""
 
 MOST_TRIES = 4
 DEFECTS = ("22", "23", "42")
@@ -73,7 +79,10 @@ REFUSALS = (*DEFECTS, "28", "3D")
 
 SETTINGS = {"application_name": CHANNEL, "default_transaction_isolation": "read committed"}
 NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload")))
-INTEGERS = frozenset({"epoch", "at_offset", "end_offset", "after_offset"})
+LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresError)
+"""What the driver raises by itself when a connection is made, or lost before its first call."""
+
+INTEGERS = frozenset({"epoch", "at_offset", "end_offset", "after_offset", "cursor"})
 
 
 def from_url(url: str) -> "PostgresStore":
@@ -141,32 +150,29 @@ class PostgresStore(SqlStore):
         self._growth = self._appending.growth.returning(
             pieces.c.owner, pieces.c.message, func.pg_notify(CHANNEL, bindparam("payload"))
         )
-        self._engine: AsyncEngine | None = None
-        self._at_once: AsyncEngine | None = None
+        self._pools: tuple[_Pool, _Pool] | None = None
         self._connections: set[asyncpg.Connection] = set()
         self._connecting: set[asyncio.Task[asyncpg.Connection]] = set()
         self._under_way = 0
         self._ended = Wakeup()
 
     async def open(self) -> None:
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._connect,
-            pool_size=CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=CALL_SECONDS,
-            hide_parameters=True,
-        )
-        event.listen(self._engine.sync_engine, "invalidate", _terminate)
-        self._at_once = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._pools = _Pool(self._connect, USUAL_CALLS), _Pool(self._connect, URGENT_CALLS)
         try:
             await self._check()
             if await self._look(migrations.version_of) != migrations.NEWEST:
                 await self._migrate()
         except (StoreUnavailableError, DBAPIError, ValueError) as error:
             cause = _cause(error)
-            if isinstance(cause, ValueError) or _state(cause).startswith(REFUSALS):
+            told = isinstance(cause, asyncpg.ClientConfigurationError)
+            if told or _state(cause).startswith(REFUSALS):
                 raise ConfigurationError(f"store: {self._shown!r}: {cause}.") from cause
+            if isinstance(cause, ValueError):
+                # Its sentence may quote what was taken for a port: a piece of a password.
+                raise ConfigurationError(
+                    f"store: {self._shown!r} is not understood; in a user and a password, write "
+                    "%2F for /, %23 for #, %3F for ? and %40 for @."
+                ) from None
             raise
         self._listener.open()
 
@@ -174,7 +180,8 @@ class PostgresStore(SqlStore):
         await self._listener.close()
         await self._appends.close()
         await self._reads.close()
-        engine, self._engine, self._at_once = self._engine, None, None
+        await self._looks.close()
+        pools, self._pools = self._pools, None
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await self._calls_have_ended()
@@ -182,8 +189,8 @@ class PostgresStore(SqlStore):
             self._break_off()
             await self._calls_have_ended()
         await self._say_goodbye()
-        if engine is not None:
-            await engine.dispose()
+        for pool in pools or ():
+            await pool.engine.dispose()
 
     async def _calls_have_ended(self) -> None:
         while self._under_way:
@@ -222,7 +229,7 @@ class PostgresStore(SqlStore):
                 # Several processes may start at once.
                 await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
                 await connection.run_sync(migrations.upgrade)
-        except (OSError, DBAPIError) as error:
+        except (*LOST, DBAPIError) as error:
             raise StoreUnavailableError from _cause(error)
         finally:
             await engine.dispose()
@@ -231,7 +238,7 @@ class PostgresStore(SqlStore):
 
     async def _connect(self) -> asyncpg.Connection:
         """A connection for calls that must not take long."""
-        if self._engine is None:
+        if self._pools is None:
             raise ConnectionError("the store is closed")
         connecting = asyncio.create_task(
             asyncpg.connect(
@@ -265,19 +272,32 @@ class PostgresStore(SqlStore):
 
     # Running steps.
 
-    async def _run(self, step: Callable[[Connection], T], *, writing: bool, at_once: bool) -> T:
+    async def _run(
+        self,
+        step: Callable[[Connection], T],
+        *,
+        writing: bool,
+        at_once: bool,
+        is_urgent: bool = False,
+    ) -> T:
         """Runs a step; each statement commits `at_once`, or all of them together."""
-        engine = self._at_once if at_once else self._engine
-        if engine is None:
+        if (pools := self._pools) is None:
             raise StoreUnavailableError
+        pool = pools[is_urgent]
+        has_begun = False
         self._under_way += 1
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                result = await _tried(step, engine)
-        except (OSError, PoolTimeoutError, DBAPIError) as error:
+            async with asyncio.timeout(CALL_SECONDS) as limit, pool.slots:
+                has_begun = True
+                least = asyncio.get_running_loop().time() + LEAST_SECONDS
+                limit.reschedule(max(least, limit.when() or least))
+                result = await _tried(step, pool.at_once if at_once else pool.engine)
+        except (*LOST, DBAPIError) as error:
             cause = _cause(error)
             if _state(cause).startswith(DEFECTS):
                 raise
+            if not has_begun:
+                raise StoreUnavailableError from error  # Too many wait in the same line.
             raise self._failed(cause, writing=writing) from cause
         finally:
             self._under_way -= 1
@@ -285,10 +305,10 @@ class PostgresStore(SqlStore):
         self._worked(writing=writing)
         return result
 
-    async def _look(self, step: Callable[[Connection], T]) -> T:
-        return await self._run(step, writing=False, at_once=True)
+    async def _look(self, step: Callable[[Connection], T], *, is_urgent: bool = False) -> T:
+        return await self._run(step, writing=False, at_once=True, is_urgent=is_urgent)
 
-    async def _write(self, step: Callable[[Connection, News], T]) -> T:
+    async def _write(self, step: Callable[[Connection, News], T], *, is_urgent: bool = False) -> T:
         news = News()  # Of all tries: the answer to the first that wrote may be lost.
 
         def call(connection: Connection) -> T:
@@ -298,7 +318,7 @@ class PostgresStore(SqlStore):
             return result
 
         with self._telling(map(topic_name, news.topics)):
-            return await self._run(call, writing=True, at_once=False)
+            return await self._run(call, writing=True, at_once=False, is_urgent=is_urgent)
 
     async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
         names = [topic_name(piece.ref) for piece in group]
@@ -329,7 +349,27 @@ class PostgresStore(SqlStore):
         return self._listener.watchers.add(topic_name(topic), wake)
 
     async def _tell(self, payload: str) -> None:
-        await self._look(lambda connection: connection.execute(NOTIFY, {"payload": payload}))
+        await self._look(
+            lambda connection: connection.execute(NOTIFY, {"payload": payload}), is_urgent=True
+        )
+
+
+class _Pool:
+    """Connections for calls that wait in one line."""
+
+    def __init__(
+        self, connect: Callable[[], Coroutine[Any, Any, asyncpg.Connection]], size: int
+    ) -> None:
+        self.slots = asyncio.Semaphore(size)
+        self.engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=connect,
+            pool_size=size,
+            max_overflow=0,
+            hide_parameters=True,
+        )
+        self.at_once = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(self.engine.sync_engine, "invalidate", _terminate)
 
 
 async def _tried(step: Callable[[Connection], T], engine: AsyncEngine) -> T:

@@ -18,6 +18,7 @@ from graphql_app.messages import (
 )
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.rows import (
+    Cursor,
     Place,
     are_in,
     datetime_of,
@@ -69,6 +70,12 @@ class Reading:
             case(
                 (messages.c.epoch.is_(None), messages.c.content), else_=func.coalesce(text, "")
             ).label("text"),
+        )
+        given = dialect.given("owner", "id", "cursor")
+        self._changed = (
+            select(given.c.owner, given.c.id, given.c.cursor)
+            .join(conversations, same(conversations, given))
+            .where(conversations.c.sequence > given.c.cursor)
         )
         given = dialect.given("owner", "id")
         self._cleared = select(cleared.c.owner, cleared.c.id).join(given, same(cleared, given))
@@ -190,6 +197,15 @@ class Reading:
             if reset_at is None or reset_at <= cursor:
                 return found
         return self._reset(connection, conversation, last)
+
+    def changed(self, connection: Connection, cursors: Sequence[Cursor]) -> list[bool]:
+        """Whether anything happened in conversations since then."""
+        asked = [(each.conversation.owner, each.conversation.id, each.number) for each in cursors]
+        changed = {
+            Cursor(ConversationRef(row.owner, row.id), row.cursor)
+            for row in connection.execute(self._changed, {"given": json_of(asked)})
+        }
+        return [cursor in changed for cursor in cursors]
 
     def _since(self, connection: Connection, conversation: ConversationRef, cursor: int) -> Events:
         added = select(messages, messages.c.added.label("number"), false().label("is_end")).where(

@@ -45,6 +45,14 @@ class Place:
     after_offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the events of a conversation were read."""
+
+    conversation: ConversationRef
+    number: int
+
+
 # Conditions.
 
 

@@ -29,7 +29,6 @@ from sqlalchemy import (
     event,
     false,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert
@@ -53,9 +52,13 @@ T = TypeVar("T")
 BUSY_SECONDS = 3.0
 """How long a call waits for a process that writes, before the store counts as unavailable."""
 
+LEAST_SECONDS = 1.0
+"""How long it waits at least, when it was in line for long."""
+
 MIGRATION_SECONDS = 60.0
 WAL_AGAIN_SECONDS = 0.05
 READERS = 4
+KEEPERS = 2  # A sweep does not hold up a renewal.
 
 REFUSALS = (
     "SQLITE_CANTOPEN",
@@ -95,7 +98,7 @@ class SqliteDialect(Dialect):
     @property
     def now(self) -> ColumnElement[int]:
         # All processes are on this machine.
-        return literal(time.time_ns() // 1_000, BigInteger)
+        return bindparam("now", callable_=_microseconds, type_=BigInteger, unique=True)
 
     def given(self, *columns: str) -> Subquery:
         each = func.json_each(bindparam("given", type_=String)).table_valued("value")
@@ -128,18 +131,21 @@ class SqliteStore(SqlStore):
             a power loss too.
     """
 
+    append_rest_seconds = 0.03
+
     def __init__(
         self, path: Path, *, keep: timedelta | None = None, synchronous: str = "normal"
     ) -> None:
         dialect = SqliteDialect()
         super().__init__(dialect, f"sqlite:///{path}", keep)
         self._path = path
-        self._for_reading = _engine(path, synchronous, READERS + 1)  # One is the poller's.
-        self._for_writing = _engine(path, synchronous, 1)
+        self._for_reading = _engine(path, synchronous, READERS + KEEPERS + 1)  # The poller's.
+        self._for_writing = _engine(path, synchronous, 1 + KEEPERS)
         self._growth = self._appending.growth.returning(pieces.c.owner, pieces.c.message)
         self._poller = Poller(self._for_reading, dialect, self._shown)
         self._writer: ThreadPoolExecutor | None = None
         self._readers: ThreadPoolExecutor | None = None
+        self._keepers: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         if not self._path.parent.is_dir():
@@ -148,6 +154,7 @@ class SqliteStore(SqlStore):
             )
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         self._readers = ThreadPoolExecutor(READERS, "sqlite-reader")
+        self._keepers = ThreadPoolExecutor(KEEPERS, "sqlite-keeper")
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, self._migrate)
         except DBAPIError as error:
@@ -162,9 +169,10 @@ class SqliteStore(SqlStore):
         await self._poller.close()
         await self._appends.close()
         await self._reads.close()
-        opened = [threads for threads in (self._writer, self._readers) if threads is not None]
-        self._writer = self._readers = None
-        for threads in opened:
+        await self._looks.close()
+        opened = (self._writer, self._readers, self._keepers)
+        self._writer = self._readers = self._keepers = None
+        for threads in filter(None, opened):
             # What is under way is waited for without holding up the loop.
             await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
         self._for_reading.dispose()
@@ -180,46 +188,17 @@ class SqliteStore(SqlStore):
 
     # Running steps.
 
-    async def _in(
-        self, threads: ThreadPoolExecutor | None, call: Callable[[], T], *, writing: bool
-    ) -> T:
-        if threads is None:
-            raise StoreUnavailableError
-        try:
-            result = await asyncio.get_running_loop().run_in_executor(threads, call)
-        except (DataError, IntegrityError, ProgrammingError):
-            raise
-        except (DBAPIError, TimeoutError) as error:
-            cause = getattr(error, "orig", None) or error
-            raise self._failed(cause, writing=writing) from cause
-        self._worked(writing=writing)
-        return result
-
-    async def _look(self, step: Callable[[Connection], T]) -> T:
+    async def _look(self, step: Callable[[Connection], T], *, is_urgent: bool = False) -> T:
         def call() -> T:
             with self._for_reading.connect() as connection:
                 return step(connection)
 
-        return await self._in(self._readers, call, writing=False)
+        return await self._in(self._keepers if is_urgent else self._readers, call, writing=False)
 
-    async def _change(self, step: Callable[[Connection], T]) -> T:
-        deadline = time.monotonic() + BUSY_SECONDS
-
-        def call() -> T:
-            # The time of those who waited in the same line counts.
-            seconds = deadline - time.monotonic()
-            if seconds <= 0:
-                raise TimeoutError("database is locked")
-            with self._for_writing.connect() as connection:
-                _wait_for_others(connection, seconds)
-                return step(connection)
-
-        return await self._in(self._writer, call, writing=True)
-
-    async def _write(self, step: Callable[[Connection, News], T]) -> T:
+    async def _write(self, step: Callable[[Connection, News], T], *, is_urgent: bool = False) -> T:
         news = News()
         result = await self._change(
-            lambda connection: _transact(connection, lambda _: step(connection, news))
+            lambda connection: _transact(connection, lambda _: step(connection, news)), is_urgent
         )
         self._poller.watchers.wake(news.topics)
         return result
@@ -234,8 +213,40 @@ class SqliteStore(SqlStore):
         self._poller.grew([piece for piece in group if piece.ref in grown])
         return grown
 
+    async def _change(self, step: Callable[[Connection], T], is_urgent: bool = False) -> T:
+        deadline = time.monotonic() + BUSY_SECONDS
+
+        def call() -> T:
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                raise StoreUnavailableError  # Too many wait in the same line.
+            with self._for_writing.connect() as connection:
+                _wait_for_others(connection, max(seconds, LEAST_SECONDS))
+                return step(connection)
+
+        return await self._in(self._keepers if is_urgent else self._writer, call, writing=True)
+
+    async def _in(
+        self, threads: ThreadPoolExecutor | None, call: Callable[[], T], *, writing: bool
+    ) -> T:
+        if threads is None:
+            raise StoreUnavailableError
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(threads, call)
+        except (DataError, IntegrityError, ProgrammingError):
+            raise
+        except DBAPIError as error:
+            cause = error.orig or error
+            raise self._failed(cause, writing=writing) from cause
+        self._worked(writing=writing)
+        return result
+
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
         return self._poller.watchers.add(topic, wake)
+
+
+def _microseconds() -> int:
+    return time.time_ns() // 1_000
 
 
 def _engine(path: Path, synchronous: str, connections: int) -> Engine:

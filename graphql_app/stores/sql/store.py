@@ -33,13 +33,10 @@ from graphql_app.stores.sql.ending import Ending
 from graphql_app.stores.sql.leasing import Leasing
 from graphql_app.stores.sql.reading import Reading
 from graphql_app.stores.sql.removing import Removing
-from graphql_app.stores.sql.rows import Piece, Place
+from graphql_app.stores.sql.rows import Cursor, Piece, Place
 from graphql_app.stores.sql.steps import News, UndoError
 
 T = TypeVar("T")
-
-APPEND_REST_SECONDS = 0.02
-"""The pause between the beginnings of two groups of appends."""
 
 APPENDS_IN_A_GROUP = 500
 READS_IN_A_GROUP = 500
@@ -68,6 +65,8 @@ class SqlStore(ABC):
 
     shared = True
     poll_seconds = 5.0  # A safety net: watchers are woken.
+    append_rest_seconds = 0.02
+    """The pause between the beginnings of two groups of appends: a longer one costs less."""
 
     def __init__(self, dialect: Dialect, shown: str, keep: timedelta | None) -> None:
         self._shown = shown
@@ -81,9 +80,10 @@ class SqlStore(ABC):
         self._removing = Removing(dialect, self._reading)
         self._leasing = Leasing(dialect)
         self._appends = Grouped[Piece, None](
-            self._append_all, rest_seconds=APPEND_REST_SECONDS, most=APPENDS_IN_A_GROUP
+            self._append_all, rest_seconds=self.append_rest_seconds, most=APPENDS_IN_A_GROUP
         )
         self._reads = Grouped[Place, Slice](self._read_all, most=READS_IN_A_GROUP)
+        self._looks = Grouped[Cursor, bool](self._changed_all, most=READS_IN_A_GROUP)
         self._housekeeping_at = 0.0
 
     # What a database does in its own way.
@@ -98,11 +98,14 @@ class SqlStore(ABC):
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]: ...
 
     @abstractmethod
-    async def _look(self, step: Callable[[Connection], T]) -> T:
-        """Runs a step that reads; each statement sees its own snapshot."""
+    async def _look(self, step: Callable[[Connection], T], *, is_urgent: bool = False) -> T:
+        """Runs a step that reads; each statement sees its own snapshot.
+
+        What renewals and sweeps do is urgent: it does not wait in line with all other calls.
+        """
 
     @abstractmethod
-    async def _write(self, step: Callable[[Connection, News], T]) -> T:
+    async def _write(self, step: Callable[[Connection, News], T], *, is_urgent: bool = False) -> T:
         """Runs a step as one transaction, tells its news, and raises `UndoError` to the caller.
 
         A transaction that another one stood in the way of is run again.
@@ -139,13 +142,19 @@ class SqlStore(ABC):
 
     async def register(self, lease_seconds: float) -> Lease:
         return await self._write(
-            lambda connection, news: self._leasing.register(connection, lease_seconds)
+            lambda connection, news: self._leasing.register(connection, lease_seconds),
+            is_urgent=True,
         )
 
     async def renew(self, lease: Lease, number: int, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
-        if not await self._write(lambda connection, news: self._leasing.extend(connection, lease)):
+        is_held = await self._write(
+            lambda connection, news: self._leasing.extend(connection, lease), is_urgent=True
+        )
+        if not is_held:
             raise FencedError(f"{lease} is not registered")
-        found = await self._look(lambda connection: self._leasing.streaming(connection, lease))
+        found = await self._look(
+            lambda connection: self._leasing.streaming(connection, lease), is_urgent=True
+        )
         nobodys = [ref for ref in found.keys() - running if found[ref] < number]
         for begin in range(0, len(nobodys), LOST_AT_ONCE):
             await self._lose(dict.fromkeys(nobodys[begin : begin + LOST_AT_ONCE], lease.epoch))
@@ -154,12 +163,14 @@ class SqlStore(ABC):
     async def sweep(self) -> int:
         """See `Store.sweep`. Leases end first: who is interrupted leaves replies without one, which
         the next sweep of anybody finds."""
-        if await self._look(self._leasing.any_is_over):
-            await self._write(lambda connection, news: self._leasing.end(connection))
+        if await self._look(self._leasing.any_is_over, is_urgent=True):
+            await self._write(
+                lambda connection, news: self._leasing.end(connection), is_urgent=True
+            )
         ended = 0
         for _ in range(LOST_IN_A_SWEEP // LOST_AT_ONCE):
             orphans = await self._look(
-                lambda connection: self._leasing.orphans(connection, LOST_AT_ONCE)
+                lambda connection: self._leasing.orphans(connection, LOST_AT_ONCE), is_urgent=True
             )
             if not orphans:
                 break
@@ -170,7 +181,8 @@ class SqlStore(ABC):
     async def _lose(self, epochs: dict[Ref, int]) -> int:
         try:
             return await self._write(
-                lambda connection, news: self._ending.lose(connection, news, epochs)
+                lambda connection, news: self._ending.lose(connection, news, epochs),
+                is_urgent=True,
             )
         except UndoError:
             return 0
@@ -179,17 +191,19 @@ class SqlStore(ABC):
         """Removes what was kept long enough."""
         if (keep := self._keep) is not None:
             expired = await self._look(
-                lambda connection: self._removing.expired(connection, keep, EXPIRED_IN_A_SWEEP)
+                lambda connection: self._removing.expired(connection, keep, EXPIRED_IN_A_SWEEP),
+                is_urgent=True,
             )
             for conversation, ids in expired.items():
-                await self._remove(conversation, ids)
+                await self._remove(conversation, ids, is_urgent=True)
         if time.monotonic() < self._housekeeping_at:
             return
         self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
         while await self._write(
             lambda connection, news: self._removing.forget(
                 connection, IDS_STAY_USED, FORGOTTEN_AT_ONCE
-            )
+            ),
+            is_urgent=True,
         ):
             pass
 
@@ -251,10 +265,17 @@ class SqlStore(ABC):
     async def clear(self, conversation: ConversationRef) -> int:
         return await self._remove(conversation, None)
 
-    async def _remove(self, conversation: ConversationRef, ids: Collection[str] | None) -> int:
+    async def _remove(
+        self,
+        conversation: ConversationRef,
+        ids: Collection[str] | None,
+        *,
+        is_urgent: bool = False,
+    ) -> int:
         try:
             return await self._write(
-                lambda connection, news: self._removing.remove(connection, news, conversation, ids)
+                lambda connection, news: self._removing.remove(connection, news, conversation, ids),
+                is_urgent=is_urgent,
             )
         except UndoError:
             return 0
@@ -266,6 +287,9 @@ class SqlStore(ABC):
 
     async def _read_all(self, group: Sequence[Place]) -> Sequence[Slice | Exception]:
         return await self._look(lambda connection: self._reading.slices(connection, group))
+
+    async def _changed_all(self, group: Sequence[Cursor]) -> Sequence[bool | Exception]:
+        return await self._look(lambda connection: self._reading.changed(connection, group))
 
     async def message(self, ref: Ref) -> Message | None:
         return await self._look(lambda connection: self._reading.message(connection, ref))
@@ -289,6 +313,9 @@ class SqlStore(ABC):
         return await self._look(lambda connection: self._reading.history(connection, reply))
 
     async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
+        # Thousands of windows may look at the same moment, and mostly nothing has happened.
+        if cursor is not None and not await self._looks(Cursor(conversation, cursor)):
+            return Events((), cursor)
         return await self._look(
             lambda connection: self._reading.events(connection, conversation, cursor, last)
         )
