@@ -5,7 +5,7 @@ What a command needs is imported when it runs, so that `--help` answers at once.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -76,6 +76,14 @@ def serve(
             serve_alone(settings)
 
 
+@runtime_checkable
+class Migratable(Protocol):
+    """A store whose database has versions."""
+
+    async def migrate(self) -> str:
+        """Brings the database to the newest version; returns a sentence that says so."""
+
+
 @app.command()
 def migrate(
     store: Annotated[str | None, typer.Option(help=STORE, show_default="memory://")] = None,
@@ -91,12 +99,11 @@ def migrate(
     from graphql_app.stores.urls import without_password
 
     with _settings({"store": store}) as settings, opening_quietly():
-        bring_up_to_date = getattr(open_store(settings.store), "migrate", None)
-        typer.echo(
-            f"{without_password(settings.store)} has nothing to migrate."
-            if bring_up_to_date is None
-            else asyncio.run(bring_up_to_date())
-        )
+        opened = open_store(settings.store)
+        if isinstance(opened, Migratable):
+            typer.echo(asyncio.run(opened.migrate()))
+        else:
+            typer.echo(f"{without_password(settings.store)} has nothing to migrate.")
 
 
 @app.command()

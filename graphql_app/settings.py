@@ -37,8 +37,8 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Ge(1), Le(3_600)] = 10.0
 
     max_content_length: Count = DEFAULTS.content_length
-    # Our own ids have 32 characters.
-    max_id_length: Annotated[int, Ge(32)] = DEFAULTS.id_length
+    # Our own ids have 32 characters; an index of PostgreSQL has no room for much longer ones.
+    max_id_length: Annotated[int, Ge(32), Le(512)] = DEFAULTS.id_length
     max_reply_length: Count = DEFAULTS.reply_length
     # The schema says that lists have at most 1,000 entries.
     max_list_size: Annotated[int, Ge(1), Le(1_000)] = DEFAULTS.list_size

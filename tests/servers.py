@@ -1,11 +1,13 @@
-"""Real Redis and PostgreSQL servers, each in a folder of its own, on a free loopback port."""
+"""Real Redis and PostgreSQL servers, each with files of its own, on a free loopback port."""
 
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,12 +33,17 @@ def program(name: str) -> str | None:
 
 
 class DatabaseServer:
-    """A server process that can be stopped, killed, paused and started again at the same port."""
+    """A server process that can be stopped, killed, paused and started again at the same port.
+
+    Args:
+        folder: where its files are, the log among them.
+    """
 
     user: ClassVar[str | None] = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.home = folder
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -55,7 +62,7 @@ class DatabaseServer:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, cwd=self.folder, user=self._user()
+                self.command(), stdout=log, stderr=log, cwd=self.home, user=self._user()
             )
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
@@ -125,27 +132,30 @@ class RedisServer(DatabaseServer):
 
 
 class PostgresServer(DatabaseServer):
-    """PostgreSQL with one empty database for each name that is asked for."""
+    """PostgreSQL with one empty database for each name that is asked for.
+
+    Its files, but for the log, are in a `home` outside of the folder, until the last use of this
+    object: where tests run as root the server is another user, and every run of pytest shuts all
+    other users out of what is around its folders, those of runs that are under way too.
+    """
 
     user = "postgres"
 
     def __init__(self, folder: Path, *options: str) -> None:
         super().__init__(folder)
         self.options = options
-        self._data = folder / "data"
+        self.home = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
+        self.data = self.home / "data"
         if (user := self._user()) is not None:
-            # The server's user must be able to reach its folder.
-            shutil.chown(folder, user)
-            for parent in folder.parents:
-                if parent.owner() == "root" and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            shutil.chown(self.home, user)
         initdb = program("initdb")
         assert initdb is not None
         subprocess.run(
-            [initdb, "-D", self._data, "-U", "chat", "-A", "trust", "-E", "UTF8", "-N"],
+            [initdb, "-D", self.data, "-U", "chat", "-A", "trust", "-E", "UTF8", "-N"],
             check=True,
             capture_output=True,
-            cwd=folder,
+            cwd=self.home,
             user=self._user(),
         )
 
@@ -177,8 +187,8 @@ class PostgresServer(DatabaseServer):
     def command(self) -> list[str]:
         found = program("postgres")
         assert found is not None
-        where = ["-D", str(self._data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
-        return [found, *where, "-c", f"unix_socket_directories={self.folder}", *self.options]
+        where = ["-D", str(self.data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
+        return [found, *where, "-c", f"unix_socket_directories={self.home}", *self.options]
 
     def answers(self) -> bool:
         found = program("pg_isready")

@@ -42,11 +42,13 @@ def open_store(url: str) -> Store:
     try:
         # A backend is imported only when it is chosen, and its driver perhaps when it is made.
         store: Store = import_module(name).from_url(url)
-    except ModuleNotFoundError as error:
-        if not extra or (error.name or "").startswith("graphql_app"):
+    except ImportError as error:
+        # SQLAlchemy says in an error of its own that greenlet is missing.
+        package = error.name or getattr(error.__cause__, "name", None) or "that is not installed"
+        if not extra or package.startswith("graphql_app"):
             raise
         raise ConfigurationError(
-            f"store: {scheme}:// needs the package {error.name}; "
+            f"store: {scheme}:// needs the package {package}; "
             f"install graphql-app with the extra [{extra}]."
         ) from error
     return store

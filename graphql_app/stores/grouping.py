@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from graphql_app.errors import StoreUnavailableError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,7 +21,8 @@ class Grouped(Generic[Item, Result]):
 
     Args:
         run: takes a group and returns a result for each item, in order; a result that is an
-            exception is raised to whoever asked for that item, and what `run` raises to all.
+            exception is raised to whoever asked for that item, and what `run` raises to all; of
+            a StoreUnavailableError, each gets one of its own.
         rest_seconds: the pause between the beginnings of two groups. 0 means none.
         most: the most items of a group.
     """
@@ -36,9 +39,16 @@ class Grouped(Generic[Item, Result]):
         self._most = most
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     async def __call__(self, item: Item) -> Result:
-        """The result for an item. Cancelling leaves it unknown whether the item was handled."""
+        """The result for an item. Cancelling leaves it unknown whether the item was handled.
+
+        Raises:
+            StoreUnavailableError: it is being closed.
+        """
+        if self._is_closing:
+            raise StoreUnavailableError
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
@@ -46,8 +56,13 @@ class Grouped(Generic[Item, Result]):
         return await future
 
     async def close(self) -> None:
-        """Cancels what is under way, and those who wait."""
+        """Cancels what is under way, and refuses who waits, and who comes meanwhile.
+
+        Whoever comes later starts anew: it is for `run` to refuse then, or for a store to have been
+        opened again.
+        """
         if self._task is not None:
+            self._is_closing = True
             self._task.cancel()
             await asyncio.wait({self._task})
             self._end()  # A task that was cancelled before its first step ends nothing.
@@ -68,9 +83,9 @@ class Grouped(Generic[Item, Result]):
 
     def _end(self) -> None:
         self._task = None
-        for _, future in self._waiting:
-            future.cancel()
-        self._waiting = []
+        self._is_closing = False
+        waiting, self._waiting = self._waiting, []
+        _refuse(waiting)
 
     async def _handle(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
@@ -78,9 +93,11 @@ class Grouped(Generic[Item, Result]):
             if len(results) != len(group):
                 raise RuntimeError(f"{len(results)} results for {len(group)} items")
         except asyncio.CancelledError:
-            for _, future in group:
-                future.cancel()
+            _refuse(group)
             raise
+        except StoreUnavailableError as error:
+            _refuse(group, error)
+            return
         except Exception as error:
             results = [error] * len(group)
         for (_, future), result in zip(group, results, strict=True):
@@ -90,3 +107,17 @@ class Grouped(Generic[Item, Result]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+
+def _refuse(
+    group: Sequence[tuple[Any, asyncio.Future[Any]]], why: StoreUnavailableError | None = None
+) -> None:
+    """Tells those who still wait that the store cannot be reached.
+
+    Each gets an error of its own, since each adds its own traceback to it, with one cause for all.
+    """
+    for _, future in group:
+        if not future.done():
+            refusal = StoreUnavailableError()
+            refusal.__cause__ = why and (why.__cause__ or why)
+            future.set_exception(refusal)

@@ -12,7 +12,6 @@ from graphql_app.errors import (
     ConfigurationError,
     FencedError,
     MessageClearedError,
-    MessageIdConflictError,
     MessageNotFoundError,
 )
 from graphql_app.interfaces import PRODUCER_LOST, Added, Draft, Events, Lease, Slice, Topic
@@ -29,12 +28,16 @@ from graphql_app.messages import (
     utf16_length,
     utf16_tail,
 )
+from graphql_app.stores.rules import (
+    EVENTS_IN_A_READ,
+    IDS_STAY_USED,
+    check_repeated,
+    reply_to_the_same,
+)
 from graphql_app.stores.urls import kept_for, split_options, without_password
 from graphql_app.stores.watchers import Watchers
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
-IDS_STAY_USED = timedelta(hours=24)
-EVENTS_IN_A_READ = 100
 
 
 def from_url(url: str) -> "MemoryStore":
@@ -217,27 +220,19 @@ class MemoryStore:
         if draft.message in self._cleared:
             raise MessageClearedError(draft.message.id)
         if (row := self._rows.get(draft.message)) is not None:
-            reply_ref = self._reply_to_the_same(row, draft)
-            return Added(reply_ref, created=reply_ref == draft.reply)
+            newest = row.newest_reply.id if row.newest_reply else None
+            reply = reply_to_the_same(draft, newest, row.conversation.id, row.text.whole())
+            return Added(reply, created=reply == draft.reply)
         thread = self._threads.setdefault(draft.conversation, _Thread())
         user = self._insert(thread, draft.message, draft.conversation, Role.USER)
         user.text.append(draft.content)
         user.newest_reply = draft.reply
-        reply = self._insert(thread, draft.reply, draft.conversation, Role.ASSISTANT)
-        reply.reply_to = draft.message
-        reply.lease, reply.renewals = lease, draft.renewals
+        assistant = self._insert(thread, draft.reply, draft.conversation, Role.ASSISTANT)
+        assistant.reply_to = draft.message
+        assistant.lease, assistant.renewals = lease, draft.renewals
         streaming.add(draft.reply)
         self._wake(draft.conversation)
         return Added(draft.reply, created=True)
-
-    def _reply_to_the_same(self, row: _Row, draft: Draft) -> Ref:
-        if row.newest_reply is None:
-            raise MessageIdConflictError(draft.message.id, "a reply")
-        if row.conversation != draft.conversation:
-            raise MessageIdConflictError(draft.message.id, "a message of another conversation")
-        if row.text.whole() != draft.content:
-            raise MessageIdConflictError(draft.message.id, "a message with other content")
-        return row.newest_reply
 
     def _insert(self, thread: _Thread, ref: Ref, conversation: ConversationRef, role: Role) -> _Row:
         now = self._now()
@@ -453,5 +448,4 @@ def _write(target: _Text, at_offset: int, text: str) -> None:
         target.append(text)
         return
     begin, there = target.tail(at_offset)
-    if begin != at_offset or not there.startswith(text):
-        raise ValueError(f"text for offset {at_offset} does not fit: the end is {target.end}")
+    check_repeated(at_offset, text, begin=begin, there=there, end=target.end)

@@ -132,6 +132,21 @@ local function start_over(conversation)
   tell(call('HGET', record, 'topic'))
 end
 
+-- Where the events of a conversation are now, and whether a cursor asks for a reset.
+--
+-- A conversation without a record gives 0: to that cursor, all that may come is new. Any other
+-- cursor counts only if the conversation, as it is now, can have given it.
+local function place(conversation, cursor)
+  local began, reset = fields('conversation', conversation, 'began', 'reset')
+  local now, seen = began and tonumber(call('GET', NUMBER)) or 0, tonumber(cursor)
+  return now, not seen or seen > now or seen < tonumber(reset or 0)
+    or (seen > 0 and seen < tonumber(began))
+end
+
+local function has_events(kind, conversation, cursor)
+  return call('ZCOUNT', key(kind, conversation), '(' .. cursor, '+inf') > 0
+end
+
 -- Replies and their leases.
 
 -- Whether anything may still be written under a lease.
@@ -492,19 +507,26 @@ function operations.clear(conversation)
   return {'ok', #ids}
 end
 
+-- Takes conversations, each with a cursor; returns for each whether there is an event.
+function operations.changed(looks)
+  local outcomes = {}
+  for index, look in ipairs(cjson.decode(looks)) do
+    local conversation, cursor = unpack(look)
+    local _, is_reset = place(conversation, cursor)
+    local is_changed = is_reset or has_events('added', conversation, cursor)
+      or has_events('ended', conversation, cursor)
+    outcomes[index] = is_changed and 1 or 0
+  end
+  return {'ok', outcomes}
+end
+
 -- Returns whether it is a reset, the new cursor, whether there are more events, and messages.
---
--- A conversation without a record gives 0: to that cursor, all that may come is new. Any other
--- cursor counts only if the conversation, as it is now, can have given it.
 function operations.events(conversation, cursor, last, most)
-  local began, reset = fields('conversation', conversation, 'began', 'reset')
-  local now = began and tonumber(call('GET', NUMBER)) or 0
-  local seen = tonumber(cursor)
-  if not seen or seen > now or seen < tonumber(reset or 0)
-    or (seen > 0 and seen < tonumber(began)) then
+  local now, is_reset = place(conversation, cursor)
+  if is_reset then
     return {'ok', 1, now, 0, newest(conversation, '+inf', last)}
   end
-  local events = {}
+  local seen, events = tonumber(cursor), {}
   for _, kind in ipairs({'added', 'ended'}) do
     local found = call('ZRANGE', key(kind, conversation), '(' .. cursor, '+inf',
       'BYSCORE', 'LIMIT', 0, most + 1, 'WITHSCORES')

@@ -1,7 +1,8 @@
 """The Redis store: atomic steps in Lua, and one connection for the news of all processes.
 
-    append, read ─▶ groups ─┐
-    all else ───────────────┴─▶ redis.lua ─▶ PUBLISH ─▶ the News of each process ─▶ its watchers
+    append, read, looks for events ─▶ groups ─┐
+    all else ─────────────────────────────────┴─▶ lanes ─▶ redis.lua
+                         watchers ◀─ the News of each process ◀─ PUBLISH ◀─┘
 
 What is kept where is drawn at the top of redis.lua. What was written survives a killed process, the
 server's too; what it survives of a power loss is for the server's `appendfsync` to say.
@@ -54,7 +55,8 @@ from graphql_app.messages import (
 )
 from graphql_app.stores.grouping import Grouped
 from graphql_app.stores.outage import Outage
-from graphql_app.stores.urls import flag, kept_for, split_options, without_password
+from graphql_app.stores.rules import EVENTS_IN_A_READ
+from graphql_app.stores.urls import flag, kept_for, port_of, split_options, without_password
 from graphql_app.stores.watchers import Watchers, split_names, topic_name
 
 T = TypeVar("T")
@@ -68,17 +70,26 @@ ANSWER_SECONDS = 3.0
 SENTINEL_SECONDS = 0.5
 """How long one Sentinel may take, so that a call has time to ask others."""
 
-CONNECTIONS = 16
-"""How many calls may be under way; further ones wait."""
+LANES: dict[tuple[str, ...], int] = {
+    ("register", "renew", "lose", "sweep"): 2,  # A sweep does not hold up a renewal.
+    ("append",): 1,
+    ("read",): 1,
+    ("changed",): 1,
+    ("add", "finish", "clear"): 5,
+    (): 6,
+}
+"""How many calls of these operations, and of all others, may be under way; further ones wait, but
+not behind those of another lane."""
 
-APPEND_REST_SECONDS = 0.005
+WRITES = {"register", "renew", "add", "append", "finish"}
+"""Operations that hardly ever succeed without writing."""
+
+APPEND_REST_SECONDS = 0.01
 """How long appends gather for the next call."""
 
 GROUP_ITEMS = 1_000
 GROUP_BYTES = 1_048_576
 """About the most that one call appends or reads: it holds up everybody who uses the server."""
-
-EVENTS_IN_A_READ = 100
 
 SWEEP_ITEMS = 100
 SWEEP_CALLS = 50
@@ -120,7 +131,7 @@ PLACE = re.compile(
     """,
     re.VERBOSE,
 )
-HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?")
+HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(?P<port>[^:]*))?")
 
 TLS_OPTIONS = (
     "ssl_ca_certs",
@@ -170,12 +181,16 @@ def from_url(url: str) -> "RedisStore":
                 f"store: {name} is no option of {base.partition(':')[0]}://, "
                 f"which takes {', '.join(allowed)}."
             )
-    port = 26379 if place["service"] else 6379
-    pool, sentinel = _pool(
-        place,
-        [(host["name"].strip("[]"), int(host["port"] or port)) for host in hosts if host],
-        options,
-    )
+    usual_port = 26379 if place["service"] else 6379
+    addresses = [
+        (
+            host["name"].strip("[]"),
+            usual_port if host["port"] is None else port_of(host["port"], url),
+        )
+        for host in hosts
+        if host
+    ]
+    pool, sentinel = _pool(place, addresses, options)
     return RedisStore(
         pool,
         sentinel,
@@ -262,6 +277,7 @@ class RedisStore:
             self._append_all, rest_seconds=APPEND_REST_SECONDS, most=GROUP_ITEMS
         )
         self._reads = Grouped(self._read_all, most=GROUP_ITEMS)
+        self._looks = Grouped(self._changed_all, most=GROUP_ITEMS)
 
     # Opening and closing.
 
@@ -296,6 +312,8 @@ class RedisStore:
         version = str(info["redis_version"])
         if tuple(map(int, version.split(".")[:2])) < OLDEST_VERSION:
             raise self._unfit(f"is Redis {version}", "7.0 or newer")
+        if info.get("role") == "slave" and self._master is None:
+            raise self._unfit("is a replica", "its primary, or redis+sentinel://host:26379/service")
         if self._is_volatile:
             return
         if not info.get("aof_enabled"):
@@ -319,6 +337,7 @@ class RedisStore:
         await self._news.close()
         await self._appends.close()
         await self._reads.close()
+        await self._looks.close()
         await self._server.close()
 
     async def ping(self) -> None:
@@ -468,6 +487,9 @@ class RedisStore:
         return _messages(records, texts)
 
     async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
+        # Thousands of windows may look at the same moment, and mostly nothing has happened.
+        if cursor is not None and not await self._looks((conversation, cursor)):
+            return Events((), cursor)
         is_reset, cursor, more, records, texts = await self._server.ask(
             "events",
             conversation.id,
@@ -481,12 +503,20 @@ class RedisStore:
             return Events((MessagesReset(conversation.id, messages),), cursor)
         return Events(tuple(map(MessageChanged, messages)), cursor, more=bool(more))
 
+    async def _changed_all(self, looks: Sequence[tuple[ConversationRef, int]]) -> list[bool]:
+        wanted = list(dict.fromkeys(looks))  # Many windows may show one conversation.
+        # As text: a number of JSON is not exact enough on its way back to Redis.
+        heads = [(_name(conversation), str(cursor)) for conversation, cursor in wanted]
+        [outcomes] = await self._server.ask("changed", "", json.dumps(heads))
+        results = dict(zip(wanted, map(bool, outcomes), strict=True))
+        return [results[look] for look in looks]
+
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:
         return self._watchers.add(topic_name(topic), wake)
 
 
 class _Server:
-    """The server, as far as it is called: by so many at a time, and for so long."""
+    """The server, as far as it is called: by so many at a time in each lane, and for so long."""
 
     def __init__(self, pool: ConnectionPool, channel: str, outage: Outage) -> None:
         self._pool = pool
@@ -495,7 +525,10 @@ class _Server:
         self._redis = Redis(connection_pool=pool)
         self._script = self._redis.register_script(SCRIPT)
         self._is_open = False
-        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._writes_fail = False
+        lanes = {operations: asyncio.Semaphore(calls) for operations, calls in LANES.items()}
+        self._others = lanes.pop(())
+        self._lanes = {name: lane for operations, lane in lanes.items() for name in operations}
         self._deadlines: set[asyncio.Timeout] = set()
 
     def open(self) -> None:
@@ -523,14 +556,14 @@ class _Server:
     async def ask(self, operation: str, about: str, *arguments: str | bytes | int) -> list[Any]:
         """What an operation of redis.lua returns; what it refuses is raised, about that id."""
         answer: list[Any] = await self.answer(
-            lambda: self._script(args=(self._channel, operation, *arguments))
+            lambda: self._script(args=(self._channel, operation, *arguments)), operation
         )
         if answer[0] != b"ok":
             raise _refusal(about, *(word.decode() for word in answer))
         return answer[1:]
 
-    async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What the server answers to a call.
+    async def answer(self, call: Callable[[], Awaitable[T]], operation: str = "") -> T:
+        """What the server answers to a call, which waits in the lane of its operation.
 
         A call that is cancelled or takes too long has its connection closed, so that its answer is
         not taken for another's. Trying once more at once, as redis-py does, is harmless: so is
@@ -544,17 +577,24 @@ class _Server:
         deadline = asyncio.timeout(ANSWER_SECONDS)
         self._deadlines.add(deadline)
         try:
-            async with deadline, self._slots:
+            async with deadline, self._lanes.get(operation, self._others):
                 answer = await call()
         except (exceptions.RedisError, OSError) as error:
+            if isinstance(error, TimeoutError) and deadline.expired():
+                error = TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
             if not _is_away(error):
                 raise
             if self._is_open:
+                self._writes_fail |= operation in WRITES
                 self._outage.begins(error)
             raise StoreUnavailableError from error
         finally:
             self._deadlines.discard(deadline)
-        self._outage.ends()
+        # A server that can be read, such as a replica or a full one, is not back before it can be
+        # written.
+        self._writes_fail &= operation not in WRITES
+        if not self._writes_fail:
+            self._outage.ends()
         return answer
 
 
@@ -776,7 +816,9 @@ def _refusal(id: str, word: str, *details: str) -> Exception:
             return MessageIdConflictError(id, *details)
         case "unfit":
             return ValueError(f"the text of {id!r} at offset {details[0]} is another")
-    return FencedError(f"nothing more may be written to {id!r}")
+        case "fenced":
+            return FencedError(f"nothing more may be written to {id!r}")
+    return RuntimeError(f"the script answered {word!r}, which means nothing")
 
 
 def _is_away(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from graphql_app.errors import ConfigurationError
 UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 LONGEST = timedelta(days=36_500)
+HIGHEST_PORT = 65_535
 
 
 def split_options(url: str, *names: str) -> tuple[str, dict[str, str]]:
@@ -62,6 +63,21 @@ def flag(options: dict[str, str], name: str) -> bool:
     if value not in ("0", "1"):
         raise ConfigurationError(f"store: {name} must be 1 or 0, not {value!r}.")
     return value == "1"
+
+
+def port_of(text: str, url: str) -> int:
+    """A port that a URL names.
+
+    Raises:
+        ConfigurationError: it is no number from 1 to 65535. It is not shown: in a URL that is not
+            well-formed, it may be a piece of a password.
+    """
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= HIGHEST_PORT:
+        raise ConfigurationError(
+            f"store: a port must be a number from 1 to {HIGHEST_PORT}, which one in "
+            f"{without_password(url)!r} is not."
+        )
+    return int(text)
 
 
 def without_password(url: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -42,12 +41,7 @@ def serve_sqlite(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def serve_postgres(folder: Path) -> Iterator[str]:
-    # Not in that folder: the next run of pytest shuts all other users out of what is around it, and
-    # where tests run as root, the server is another user.
-    with (
-        TemporaryDirectory(ignore_cleanup_errors=True) as own,
-        running(PostgresServer(Path(own))) as server,
-    ):
+    with running(PostgresServer(folder)) as server:
         yield server.url
 
 

@@ -47,6 +47,42 @@ def test_a_store_that_cannot_be_what_is_asked_for_is_refused(tmp_path: Path, wor
     assert "volatile=1" in refused.stderr
 
 
+def test_a_replica_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    [backend] = [backend for backend in BACKENDS if backend.id == "redis"]
+    backend.require()
+    options = ("--appendonly", "yes", "--replicaof", "127.0.0.1", str(free_port()))
+    with running(RedisServer(tmp_path, *options)) as redis:
+        refused = refusing("--port", "0", "--store", redis.url)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    check_one_line(refused.stderr)
+    assert "is a replica; use its primary" in refused.stderr
+
+
+def test_a_store_that_does_not_answer_is_named_with_the_time_that_was_waited(
+    tmp_path: Path,
+) -> None:
+    [backend] = [backend for backend in BACKENDS if backend.id == "redis"]
+    backend.require()
+    with running(RedisServer(tmp_path)) as redis:
+        redis.pause()
+        try:
+            refused = refusing("--port", "0", "--store", redis.url)
+        finally:
+            redis.resume()
+    assert (refused.returncode, refused.stdout) == (1, "")
+    check_one_line(refused.stderr)
+    assert refused.stderr.endswith(" cannot be reached: no answer within 3 s\n")
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "abc"])
+@pytest.mark.parametrize("begin", ["redis://host", "redis+sentinel://one,two"])
+def test_a_port_of_a_store_that_cannot_be_is_refused(begin: str, port: str) -> None:
+    refused = refusing("--store", f"{begin}:{port}{'/service' if '+' in begin else ''}")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    check_one_line(refused.stderr)
+    assert "a port must be a number from 1 to 65535" in refused.stderr
+
+
 def test_a_scheme_that_is_none_is_refused_without_its_password() -> None:
     refused = refusing("--store", f"mysql://chat:{SECRET}@127.0.0.1/chat")
     assert (refused.returncode, refused.stdout) == (2, "")

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from graphql_app.errors import StoreUnavailableError
 from graphql_app.stores.grouping import Grouped
 from tests.chats import settled
 
@@ -63,6 +64,13 @@ async def begun(call: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
     """A call that has come as far as it can."""
     task = asyncio.create_task(call)
     await settled()
+    return task
+
+
+async def begun_once(call: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """A call that has run for one turn."""
+    task = asyncio.create_task(call)
+    await asyncio.sleep(0)
     return task
 
 
@@ -188,6 +196,18 @@ async def test_a_failure_of_the_group_is_raised_to_all_of_it_and_the_next_goes_o
     assert await doubled(3) == 6
 
 
+async def test_of_an_outage_each_caller_gets_an_error_of_its_own_with_the_one_cause(
+    server: Server, doubled: Grouped[int, int]
+) -> None:
+    server.broken, cause = StoreUnavailableError(), OSError("away")
+    server.broken.__cause__ = cause
+    one, other = await asyncio.gather(*map(doubled, (1, 2)), return_exceptions=True)
+    assert isinstance(one, StoreUnavailableError)
+    assert isinstance(other, StoreUnavailableError)
+    assert one is not other
+    assert one.__cause__ is other.__cause__ is cause
+
+
 async def test_too_few_results_fail_the_group_instead_of_leaving_callers_waiting() -> None:
     async def lose(numbers: Sequence[int]) -> Sequence[Outcome]:
         return list(numbers[1:])
@@ -248,7 +268,7 @@ async def test_a_failure_that_its_cancelled_caller_never_hears_of_is_not_reporte
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_closing_cancels_who_waits_at_any_turn(server: Server, turns: int) -> None:
+async def test_closing_refuses_who_waits_at_any_turn(server: Server, turns: int) -> None:
     doubled = Grouped(server, most=1)
     server.hold_up()
     calls = [asyncio.create_task(doubled(number)) for number in range(3)]
@@ -256,7 +276,7 @@ async def test_closing_cancels_who_waits_at_any_turn(server: Server, turns: int)
     for _ in range(turns):
         await asyncio.sleep(0)
     await doubled.close()
-    assert all(isinstance(result, asyncio.CancelledError) for result in await ended(*calls))
+    assert all(isinstance(result, StoreUnavailableError) for result in await ended(*calls))
     assert server.under_way == 0
 
 
@@ -272,9 +292,32 @@ async def test_closing_twice_or_what_was_never_used_does_nothing(
     doubled: Grouped[int, int],
 ) -> None:
     await doubled.close()
+    await doubled.close()
+
+
+async def test_whoever_comes_after_closing_starts_anew_and_never_waits_in_vain(
+    server: Server, doubled: Grouped[int, int]
+) -> None:
     await doubled(1)
     await doubled.close()
-    await doubled.close()
+    server.broken = StoreUnavailableError()  # As a store that is closed says it.
+    with pytest.raises(StoreUnavailableError):
+        await asyncio.wait_for(doubled(2), 5)
+    server.broken = None  # It was opened again.
+    assert await asyncio.wait_for(doubled(3), 5) == 6
+
+
+async def test_who_comes_while_it_is_closed_is_refused(
+    server: Server, doubled: Grouped[int, int]
+) -> None:
+    server.hold_up()
+    first = await begun(doubled(1))
+    closing = await begun_once(doubled.close())
+    second = await begun_once(doubled(2))
+    assert not closing.done()
+    assert {type(result) for result in await ended(first, second)} == {StoreUnavailableError}
+    await closing
+    assert server.groups == [[1]]
 
 
 async def test_a_quiet_time_has_no_task(doubled: Grouped[int, int]) -> None:

@@ -104,6 +104,8 @@ def opening_without(missing: set[str], url: str) -> str:
         ("sqlite:///chat.db", "sqlalchemy", "sql"),
         (f"postgresql://me:{PASSWORD}@host/chat", "sqlalchemy", "sql"),
         ("postgres://host/chat", "sqlalchemy", "sql"),
+        ("postgresql://host/chat", "greenlet", "sql"),
+        ("postgresql://host/chat", "asyncpg", "sql"),
         (f"redis://:{PASSWORD}@host", "redis", "redis"),
         ("rediss://host", "redis", "redis"),
         ("redis+sentinel://host/chat", "redis", "redis"),

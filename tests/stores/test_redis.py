@@ -115,7 +115,6 @@ async def back(scene: Scene) -> None:
         "redis://",
         "redis:///0",
         "redis://host/name",
-        "redis://host:port",
         "redis://one,other",
         "redis://host/0/1",
         "redis://host#0",
@@ -133,6 +132,15 @@ def test_a_url_that_names_no_server_is_refused(url: str) -> None:
         f"store: {url!r} is not understood; use redis://user:password@host:6379/0 or "
         "redis+sentinel://user:password@host:26379,host:26379/service/0."
     )
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "70000", "abc", "-1", ""])
+@pytest.mark.parametrize(
+    "url", ["redis://host:{}", "rediss://host:{}/0", "redis+sentinel://one,two:{}/service"]
+)
+def test_a_port_that_cannot_be_is_refused(url: str, port: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^store: a port must be a number"):
+        open_store(url.format(port))
 
 
 @pytest.mark.parametrize(
@@ -235,6 +243,16 @@ async def test_a_sentinel_is_no_server_to_keep_messages(tmp_path: Path) -> None:
         )
 
 
+async def test_a_replica_is_refused(tmp_path: Path, server: RedisServer) -> None:
+    options = (*DURABLE, "--replicaof", "127.0.0.1", str(server.port))
+    with serving(tmp_path / "replica", *options) as replica:
+        for url in (replica.url, f"{replica.url}?volatile=1"):
+            assert await refusal(url) == (
+                f"store: {replica.url!r} is a replica; use its primary, or "
+                "redis+sentinel://host:26379/service."
+            )
+
+
 @pytest.mark.parametrize("version", ["5.0.14", "6.2.17"])
 def test_a_server_that_is_too_old_is_refused(version: str) -> None:
     store = open_store("redis://host")
@@ -288,6 +306,17 @@ async def test_a_server_that_is_not_there_cannot_be_reached() -> None:
             await store.open()
         with pytest.raises(StoreUnavailableError):
             await store.ping()
+
+
+async def test_a_server_that_hangs_at_the_start_cannot_be_reached(server: RedisServer) -> None:
+    server.pause()
+    try:
+        store = open_store(server.url)
+        with pytest.raises(StoreUnavailableError) as failure:
+            await store.open()
+    finally:
+        server.resume()
+    assert str(failure.value.__cause__) == "no answer within 3 s"
 
 
 @pytest.fixture
@@ -365,6 +394,44 @@ async def test_long_texts_are_written_and_read_in_several_groups(scene: Scene) -
     assert isinstance(slices.pop(), MessageNotFoundError)
     texts = [each.text for each in slices if not isinstance(each, BaseException)]
     assert texts == [id + text for id in ids] + [text] * len(ids)
+
+
+async def test_thousands_of_idle_windows_look_in_a_few_round_trips(
+    scene: Scene, admin: redis.Redis
+) -> None:
+    conversations = [f"c{number}" for number in range(2_500)]
+    await scene.add("m1", conversation="c1")
+    await scene.add("m2", conversation="c2")
+    cursors = [await scene.cursor(id) for id in conversations[:10]] + [0] * 2_490
+    for _ in range(2):
+        before = calls_of_scripts(admin)
+        found = await asyncio.gather(*map(scene.events, cursors, conversations))
+        assert calls_of_scripts(admin) - before <= 3
+        assert {events.events for events in found} == {()}
+        assert [events.cursor for events in found] == cursors
+    await scene.clear("c1")
+    await scene.finish("r-m2")
+    await scene.add("m3", conversation="c3")
+    found = await asyncio.gather(*map(scene.events, cursors, conversations))
+    assert reset_of(found[1]).messages == ()
+    assert [change[:2] for change in shown(found[2])] == [("r-m2", Status.DONE)]
+    assert [change[0] for change in shown(found[3])] == ["m3", "r-m3"]
+    assert {events.events for events in (found[0], *found[4:])} == {()}
+
+
+def calls_of_scripts(admin: redis.Redis) -> int:
+    return int(admin.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+
+async def test_an_answer_of_the_script_that_nobody_knows_is_a_defect(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphql_app.stores.redis.SCRIPT", "return {'strange'}")
+    store = open_store(server.url)
+    await store.open()
+    with pytest.raises(RuntimeError, match="'strange'"):
+        await store.sweep()
+    await store.close()
 
 
 async def test_what_is_left_of_cleared_messages_is_forgotten_in_a_day_or_two(
@@ -654,6 +721,70 @@ async def test_a_server_that_hangs_is_unavailable_within_seconds_and_comes_back(
     assert await scene.ids() == ["m1", "r-m1", "m2", "r-m2"]
 
 
+async def test_neither_writes_nor_renewals_wait_behind_thousands_of_reads(
+    scene: Scene, server: RedisServer
+) -> None:
+    for number in range(100):
+        await scene.add(f"m{number}", content="x" * 2_000)
+    await scene.append("r-m1", 0, "One")
+    late = Scene(scene.store, scene.owner, await scene.store.register(0.001))
+    await late.add("late")
+    reading = [
+        asyncio.create_task(call)
+        for number in range(5_000)
+        for call in (scene.ids(), scene.read("r-m1", number), scene.events(number))
+    ]
+    await asyncio.sleep(0)
+    for call in (
+        scene.append("r-m1", 3, " two"),
+        scene.renew(*(f"r-m{number}" for number in range(100))),
+        scene.store.sweep(),
+        scene.append("r-m1", 7, " three"),
+        scene.finish("r-m1"),
+        scene.add("m100"),
+    ):
+        began = time.monotonic()
+        await call
+        assert time.monotonic() - began < 1.0
+    assert not all(task.done() for task in reading)
+    for task in reading:
+        task.cancel()
+    await asyncio.wait(reading)
+
+
+async def test_no_call_fails_and_nothing_is_doubled_when_connections_are_cut(
+    scene: Scene, admin: redis.Redis
+) -> None:
+    ids = [f"m{number}" for number in range(10)]
+    await asyncio.gather(*map(scene.add, ids))
+    over = asyncio.Event()
+
+    async def write(id: str) -> int:
+        at_offset = 0
+        while not over.is_set():
+            await scene.append(f"r-{id}", at_offset, "x")
+            at_offset += 1
+        return at_offset
+
+    async def look(id: str) -> None:
+        while not over.is_set():
+            await scene.read(f"r-{id}")
+            await scene.message(f"r-{id}")
+            await scene.renew(*(f"r-{id}" for id in ids))
+
+    writing = [asyncio.create_task(write(id)) for id in ids]
+    looking = [asyncio.create_task(look(id)) for id in ids]
+    for _ in range(40):
+        await asyncio.sleep(0.05)
+        admin.client_kill_filter(_type="normal", skipme=True)
+    over.set()
+    ends = await asyncio.gather(*writing)
+    await asyncio.gather(*looking)
+    assert min(ends) > 40
+    for id, end in zip(ids, ends, strict=True):
+        assert (await scene.read(f"r-{id}")).text == "x" * end
+
+
 async def test_nobody_gets_the_answer_to_anothers_question(
     scene: Scene, server: RedisServer
 ) -> None:
@@ -721,17 +852,22 @@ async def test_a_server_that_cannot_save_refuses_writes_and_serves_reads(tmp_pat
 
 
 async def test_a_server_that_became_a_replica_refuses_writes(
-    scene: Scene, admin: redis.Redis
+    scene: Scene, admin: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     await scene.add("m1")
     await scene.append("r-m1", 0, "One")
     admin.replicaof("127.0.0.1", free_port())
-    for write in writes(scene):
-        with pytest.raises(StoreUnavailableError):
+    refused: list[Callable[[], Any]] = [*writes(scene), lambda: scene.renew("r-m1")]
+    for write in refused:
+        with pytest.raises(StoreUnavailableError) as failure:
             await write()
+        assert "read only replica" in str(failure.value.__cause__)
+        assert (await scene.read("r-m1")).text == "One"
     admin.replicaof("NO", "ONE")
     for write in writes(scene):
         await write()
+    said = [line.split(" is ")[1].split(":")[0] for line in caplog.messages if " is " in line]
+    assert said == ["away", "back"], "what can be read, and not written, is not back"
 
 
 async def test_a_server_that_forgot_everything_fences_all_that_ran(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
 
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
@@ -25,7 +25,12 @@ from graphql_app.messages import ConversationRef, Ref, Status
 from graphql_app.stores import open_store
 from graphql_app.stores.sql import polling
 from graphql_app.stores.sql.polling import POLL_SECONDS
-from graphql_app.stores.sql.sqlite import BUSY_SECONDS, LEAST_SECONDS, SqliteStore
+from graphql_app.stores.sql.sqlite import (
+    BUSY_SECONDS,
+    GOODBYE_SECONDS,
+    LEAST_SECONDS,
+    SqliteStore,
+)
 from tests.contracts.scene import PATIENCE_SECONDS, Alarm, Scene
 from tests.faults import leaking_nothing
 
@@ -356,6 +361,37 @@ async def test_closing_does_not_hold_up_the_loop(path: Path) -> None:
         assert longest < BUSY_SECONDS / 2
     with pytest.raises(StoreUnavailableError):
         await adding
+
+
+@pytest.mark.parametrize("seconds", [GOODBYE_SECONDS / 4, 3 * GOODBYE_SECONDS])
+async def test_closing_waits_for_a_slow_disk_without_holding_up_the_loop_and_not_for_ever(
+    path: Path, seconds: float
+) -> None:
+    store = open_store(f"sqlite:///{path}")
+    assert isinstance(store, SqliteStore)
+    await store.open()
+    is_over, was_slow = threading.Event(), threading.Event()
+
+    def be_slow(*_: object) -> None:
+        is_over.wait(seconds)
+        was_slow.set()
+
+    event.listen(store._for_writing, "close", be_slow)
+    began = time.monotonic()
+    closing = asyncio.create_task(store.close())
+    longest = 0.0
+    while not closing.done():
+        turn = time.monotonic()
+        await asyncio.sleep(0.01)
+        longest = max(longest, time.monotonic() - turn)
+    took = time.monotonic() - began
+    assert longest < GOODBYE_SECONDS / 8
+    assert min(seconds, GOODBYE_SECONDS) <= took < GOODBYE_SECONDS + 1
+    assert was_slow.is_set() == (seconds < GOODBYE_SECONDS)
+    is_over.set()
+    for thread in threading.enumerate():
+        if thread.name == "sqlite-closer":
+            await asyncio.to_thread(thread.join, GOODBYE_SECONDS)
 
 
 async def test_calls_after_closing_fail_as_when_the_store_is_away(path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphql_app.errors import ConfigurationError
-from graphql_app.stores.urls import flag, kept_for, split_options, without_password
+from graphql_app.stores.urls import flag, kept_for, port_of, split_options, without_password
 
 # split_options
 
@@ -121,6 +121,25 @@ def test_a_flag_that_is_something_else_is_refused(value: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         flag({"volatile": value}, "volatile")
     assert str(refusal.value) == f"store: volatile must be 1 or 0, not {value!r}."
+
+
+# port_of
+
+
+@pytest.mark.parametrize(("text", "port"), [("1", 1), ("05432", 5432), ("65535", 65_535)])
+def test_a_port_is_a_number(text: str, port: int) -> None:
+    assert port_of(text, "redis://h") == port
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "65536", "70000", "9" * 5_000, "-1", "+1", "1.0", "1_0", " 1", "1\n", "x"]
+)
+def test_a_port_that_is_none_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        port_of(text, f"redis://me:{text}@h")
+    assert str(refusal.value) == (
+        "store: a port must be a number from 1 to 65535, which one in 'redis://me:***@h' is not."
+    )
 
 
 # without_password

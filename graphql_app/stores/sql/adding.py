@@ -1,12 +1,11 @@
 """Adding a message and its reply, once."""
 
-from typing import Any
-
 from sqlalchemy import BigInteger, BindParameter, Connection, bindparam, exists, insert, select
 
-from graphql_app.errors import FencedError, MessageClearedError, MessageIdConflictError
+from graphql_app.errors import FencedError, MessageClearedError
 from graphql_app.interfaces import Added, Draft, Lease
-from graphql_app.messages import Ref, Role, Status
+from graphql_app.messages import Role, Status
+from graphql_app.stores.rules import reply_to_the_same
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.rows import (
     ITS_ID,
@@ -58,7 +57,7 @@ class Adding:
             raise FencedError(f"{lease} is not registered")
         row = connection.execute(select(messages).where(*is_message(draft.message))).one_or_none()
         if row is not None:
-            newest = _reply_to_the_same(row, draft)
+            newest = reply_to_the_same(draft, row.newest_reply, row.conversation, row.content)
             return Added(newest, created=newest == draft.reply)
         # From here on, the conversation is locked: its events get visible in their order.
         conversation = its(draft.conversation.owner, draft.conversation.id)
@@ -100,13 +99,3 @@ class Adding:
         connection.execute(insert(messages), reply)
         news.of(draft.conversation)
         return Added(draft.reply, created=True)
-
-
-def _reply_to_the_same(row: Any, draft: Draft) -> Ref:
-    if row.newest_reply is None:
-        raise MessageIdConflictError(draft.message.id, "a reply")
-    if row.conversation != draft.conversation.id:
-        raise MessageIdConflictError(draft.message.id, "a message of another conversation")
-    if row.content != draft.content:
-        raise MessageIdConflictError(draft.message.id, "a message with other content")
-    return Ref(draft.message.owner, row.newest_reply)

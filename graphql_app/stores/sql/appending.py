@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, and_, select
 
 from graphql_app.errors import FencedError
+from graphql_app.stores.rules import check_repeated
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.reading import Reading
 from graphql_app.stores.sql.rows import (
@@ -12,7 +13,6 @@ from graphql_app.stores.sql.rows import (
     Place,
     end_of,
     json_of,
-    misplaced,
     same,
     slice_of,
 )
@@ -59,9 +59,17 @@ class Appending:
             if row is None or row.epoch != piece.lease.epoch or not is_held:
                 return FencedError(f"reply {piece.ref.id!r} does not stream under {piece.lease}")
             there = slice_of(row, place)
-            if there.offset == piece.at_offset and there.text.startswith(piece.text):
-                return None
-            return misplaced(piece.at_offset, there.end)
+            try:
+                check_repeated(
+                    piece.at_offset,
+                    piece.text,
+                    begin=there.offset,
+                    there=there.text,
+                    end=there.end,
+                )
+            except ValueError as error:
+                return error
+            return None
 
         return {piece: why(piece, place) for piece, place in places.items()}
 

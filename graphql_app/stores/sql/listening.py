@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 import asyncpg
 
@@ -16,6 +16,9 @@ NOTIFY_BYTES = 7_000  # A payload has at most 8,000.
 ASK_SECONDS = 2.0
 """How often a process makes sure that it still hears."""
 
+LISTEN_SECONDS = 2.0
+"""How long it may take to begin to listen, before that is tried anew."""
+
 DEAF_SECONDS = 0.25
 """How often everybody looks for themselves while the process does not hear."""
 
@@ -27,6 +30,8 @@ class Listener:
 
     A process wakes the watchers of what it changes by itself, and does not listen to itself: but
     what was told by writes whose end is unknown counts, since they may happen later.
+
+    While it is not known to hear, everybody looks for themselves.
 
     Args:
         connect: gives a new connection.
@@ -79,11 +84,9 @@ class Listener:
 
     async def _listen(self) -> None:
         """Returns when nothing is heard any more."""
-        connection = await self._connect()
         lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: lost.set())
+        connection = await self._begin(lost)
         try:
-            await connection.add_listener(CHANNEL, self._hear)
             hears = await self._hears()
             self.watchers.wake_all()  # What was told before nobody has heard.
             while hears:
@@ -95,6 +98,38 @@ class Listener:
         finally:
             connection.terminate()
 
+    async def _begin(self, lost: asyncio.Event) -> asyncpg.Connection:
+        """A connection that listens, and sets `lost` when it is lost."""
+        try:
+            with self._looking():
+                async with asyncio.timeout(LISTEN_SECONDS):
+                    connection = await self._connect()
+                    try:
+                        connection.add_termination_listener(lambda _: lost.set())
+                        await connection.add_listener(CHANNEL, self._hear)
+                    except BaseException:
+                        connection.terminate()
+                        raise
+        except TimeoutError:
+            raise TimeoutError("the server does not answer") from None
+        return connection
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Wakes everybody again and again, for as long as this process may be deaf."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(DEAF_SECONDS, lambda: wake())
+
+        def wake() -> None:
+            nonlocal timer
+            timer = loop.call_later(DEAF_SECONDS, wake)
+            self.watchers.wake_all()
+
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     async def _hears(self) -> bool:
         """Whether a notification to ourselves comes through.
 
@@ -102,14 +137,11 @@ class Listener:
         connections on after each transaction.
         """
         self._heard.clear()
-        with suppress(StoreUnavailableError):
+        with suppress(StoreUnavailableError, TimeoutError), self._looking():
             await self._tell(self._question)
-            for _ in range(round(ASK_SECONDS / DEAF_SECONDS)):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(DEAF_SECONDS):
-                        await self._heard.wait()
-                    return True
-                self.watchers.wake_all()
+            async with asyncio.timeout(ASK_SECONDS):
+                await self._heard.wait()
+            return True
         return False
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:

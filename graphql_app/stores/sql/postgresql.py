@@ -8,7 +8,6 @@ import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import asyncpg
@@ -37,6 +36,7 @@ from graphql_app.errors import ConfigurationError, StoreUnavailableError
 from graphql_app.interfaces import Topic
 from graphql_app.messages import Ref
 from graphql_app.stores.sql import migrations
+from graphql_app.stores.sql.address import Address, not_understood, read_url
 from graphql_app.stores.sql.appending import given_pieces
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.listening import CHANNEL, Listener
@@ -44,7 +44,7 @@ from graphql_app.stores.sql.rows import Piece
 from graphql_app.stores.sql.steps import News
 from graphql_app.stores.sql.store import SqlStore
 from graphql_app.stores.sql.tables import pieces
-from graphql_app.stores.urls import kept_for, split_options, without_password
+from graphql_app.stores.urls import without_password
 from graphql_app.stores.watchers import topic_name
 from graphql_app.wakeup import Wakeup
 
@@ -59,6 +59,9 @@ LEAST_SECONDS = 1.0
 PAUSED_SECONDS = 2.0
 """How long the server waits in a transaction for a process that was paused, before it undoes it."""
 
+MIGRATION_PAUSED_SECONDS = 30.0
+"""How long it waits in a migration, where others wait for longer anyway."""
+
 GOODBYE_SECONDS = 1.0
 USUAL_CALLS = 6
 URGENT_CALLS = 2
@@ -70,14 +73,13 @@ IN_THE_WAY = ("0A000", "40001", "40P01")
 """A plan that a migration has made useless, serialization failure and deadlock: the transaction may
 be run again."""
 
-MOST_TRIES = 4
+TRIES_OF_A_STEP = 4
 DEFECTS = ("22", "23", "42")
 """Classes of SQLSTATE that no outage gives: data, integrity, syntax and access."""
 
 REFUSALS = (*DEFECTS, "28", "3D")
 """What the server says at first to those whom it will never serve: no such user, no database."""
 
-SETTINGS = {"application_name": CHANNEL, "default_transaction_isolation": "read committed"}
 NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload")))
 LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresError)
 """What the driver raises by itself when a connection is made, or lost before its first call."""
@@ -86,13 +88,8 @@ INTEGERS = frozenset({"epoch", "at_offset", "end_offset", "after_offset", "curso
 
 
 def from_url(url: str) -> "PostgresStore":
-    """The store for `postgresql://user:password@host:port/database`.
-
-    Takes the option `ttl`, how long replies are kept, and those of libpq: `sslmode`, several hosts
-    with `target_session_attrs`, and so on.
-    """
-    dsn, options = split_options(url, "ttl")
-    return PostgresStore(dsn, keep=kept_for(options))
+    """The store for `postgresql://user:password@host:port/database`; see `read_url`."""
+    return PostgresStore(read_url(url))
 
 
 class PostgresDialect(Dialect):
@@ -138,13 +135,13 @@ class PostgresStore(SqlStore):
     """Keeps messages in a PostgreSQL database.
 
     Args:
-        dsn: as libpq has it.
+        address: what its URL says.
     """
 
-    def __init__(self, dsn: str, *, keep: timedelta | None = None) -> None:
-        shown = without_password(dsn)
-        super().__init__(PostgresDialect(), shown, keep)
-        self._dsn = dsn
+    def __init__(self, address: Address) -> None:
+        shown = without_password(address.dsn)
+        super().__init__(PostgresDialect(), shown, address.keep)
+        self._address = address
         self._listener = Listener(self._connect, self._tell, shown)
         # Equal notifications of one transaction are sent once.
         self._growth = self._appending.growth.returning(
@@ -168,11 +165,8 @@ class PostgresStore(SqlStore):
             if told or _state(cause).startswith(REFUSALS):
                 raise ConfigurationError(f"store: {self._shown!r}: {cause}.") from cause
             if isinstance(cause, ValueError):
-                # Its sentence may quote what was taken for a port: a piece of a password.
-                raise ConfigurationError(
-                    f"store: {self._shown!r} is not understood; in a user and a password, write "
-                    "%2F for /, %23 for #, %3F for ? and %40 for @."
-                ) from None
+                # Its sentence may quote a piece of a password.
+                raise not_understood(self._shown) from None
             raise
         self._listener.open()
 
@@ -242,13 +236,12 @@ class PostgresStore(SqlStore):
             raise ConnectionError("the store is closed")
         connecting = asyncio.create_task(
             asyncpg.connect(
-                self._dsn,
-                timeout=CALL_SECONDS,
+                self._address.dsn,
+                timeout=self._connect_seconds,
                 command_timeout=CALL_SECONDS,
                 server_settings={
-                    **SETTINGS,
-                    "statement_timeout": str(int(CALL_SECONDS * 1_000)),
-                    "idle_in_transaction_session_timeout": str(int(PAUSED_SECONDS * 1_000)),
+                    **self._settings(PAUSED_SECONDS),
+                    "statement_timeout": _milliseconds(CALL_SECONDS),
                 },
             )
         )
@@ -258,9 +251,10 @@ class PostgresStore(SqlStore):
             # The driver leaves errors behind that nobody retrieves if it is cancelled in between.
             connection = await asyncio.shield(connecting)
         except asyncio.CancelledError:
-            if connecting.cancelled():
-                raise ConnectionError("the store is closed") from None
             connecting.add_done_callback(_drop)
+            task = asyncio.current_task()
+            if connecting.cancelled() and not (task and task.cancelling()):
+                raise ConnectionError("the store is closed") from None
             raise
         self._connections.add(connection)
         connection.add_termination_listener(self._connections.discard)
@@ -268,7 +262,22 @@ class PostgresStore(SqlStore):
 
     async def _connect_patiently(self) -> asyncpg.Connection:
         """A connection for statements that may take long."""
-        return await asyncpg.connect(self._dsn, timeout=CALL_SECONDS, server_settings=SETTINGS)
+        return await asyncpg.connect(
+            self._address.dsn,
+            timeout=self._connect_seconds,
+            server_settings=self._settings(MIGRATION_PAUSED_SECONDS),
+        )
+
+    @property
+    def _connect_seconds(self) -> float:
+        return min(self._address.connect_seconds or CALL_SECONDS, CALL_SECONDS)
+
+    def _settings(self, paused_seconds: float) -> dict[str, str]:
+        return {
+            "application_name": self._address.application_name or CHANNEL,
+            "default_transaction_isolation": "read committed",
+            "idle_in_transaction_session_timeout": _milliseconds(paused_seconds),
+        }
 
     # Running steps.
 
@@ -320,6 +329,9 @@ class PostgresStore(SqlStore):
         with self._telling(map(topic_name, news.topics)):
             return await self._run(call, writing=True, at_once=False, is_urgent=is_urgent)
 
+    async def _change(self, step: Callable[[Connection], T], *, is_urgent: bool = False) -> T:
+        return await self._run(step, writing=True, at_once=True, is_urgent=is_urgent)
+
     async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
         names = [topic_name(piece.ref) for piece in group]
         [payload] = self._listener.payloads(names)
@@ -330,7 +342,7 @@ class PostgresStore(SqlStore):
             return {Ref(row.owner, row.message) for row in rows}
 
         with self._telling(names):
-            return await self._run(call, writing=True, at_once=True)
+            return await self._change(call)
 
     @contextmanager
     def _telling(self, names: Iterable[str]) -> Iterator[None]:
@@ -382,11 +394,15 @@ async def _tried(step: Callable[[Connection], T], engine: AsyncEngine) -> T:
                 return result
         except DBAPIError as error:
             # A connection may have died while it was idle, all of them if the server restarted.
-            if tries == MOST_TRIES or not (
+            if tries == TRIES_OF_A_STEP or not (
                 error.connection_invalidated or _state(error) in IN_THE_WAY
             ):
                 raise
     raise AssertionError
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1_000))
 
 
 def _cause(error: BaseException) -> BaseException:

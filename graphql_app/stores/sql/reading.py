@@ -16,6 +16,7 @@ from graphql_app.messages import (
     Ref,
     Role,
 )
+from graphql_app.stores.rules import EVENTS_IN_A_READ
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.rows import (
     Cursor,
@@ -32,8 +33,6 @@ from graphql_app.stores.sql.rows import (
     slice_of,
 )
 from graphql_app.stores.sql.tables import cleared, conversations, messages, pieces
-
-EVENTS_IN_A_READ = 100
 
 
 class Reading:

@@ -3,7 +3,17 @@
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import Connection, and_, delete, exists, literal, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    delete,
+    exists,
+    literal,
+    select,
+    true,
+    update,
+)
 
 from graphql_app.messages import ConversationRef, Ref, Role
 from graphql_app.stores.sql.dialect import Dialect
@@ -75,10 +85,9 @@ class Removing:
         self, connection: Connection, keep: timedelta, most: int
     ) -> dict[ConversationRef, set[str]]:
         """Replies that ended longer ago than they are kept, and their users' messages."""
-        milliseconds = keep // timedelta(milliseconds=1)
         statement = (
             select(messages.c.owner, messages.c.conversation, messages.c.id, messages.c.reply_to)
-            .where(messages.c.ended_at < self._dialect.now // 1_000 - milliseconds)
+            .where(messages.c.ended_at < self._ago(connection, keep) // 1_000)
             .order_by(messages.c.ended_at)
             .limit(most)
         )
@@ -88,31 +97,44 @@ class Removing:
             ids |= {row.id, row.reply_to}
         return found
 
-    def forget(self, connection: Connection, after: timedelta, most: int) -> bool:
-        """Forgets ids that were cleared long ago, and conversations that have nothing else.
+    def forget_ids(self, connection: Connection, after: timedelta, most: int) -> bool:
+        """Forgets ids that were cleared long ago; returns whether there may be more."""
+        long_ago = self._ago(connection, after)
+        return self._forget(connection, cleared, most, cleared.c.cleared_at < long_ago // 1_000)
 
-        Returns whether there is more.
-        """
-        long_ago = self._reading.time(connection) - after // timedelta(microseconds=1)
-        old = cleared.c.cleared_at < long_ago // 1_000
+    def forget_conversations(self, connection: Connection, after: timedelta, most: int) -> bool:
+        """Forgets conversations that were emptied long ago; returns whether there may be more."""
         has_messages = exists().where(
             messages.c.owner == conversations.c.owner,
             messages.c.conversation == conversations.c.id,
         )
-        empty = and_(conversations.c.sequence < long_ago, ~has_messages)
-        counts = []
-        for table, is_old in ((conversations, empty), (cleared, old)):
-            # Others may do the same at this moment: each takes what is left.
-            found = connection.execute(
-                select(table.c.owner, table.c.id)
-                .where(is_old)
-                .limit(most)
-                .with_for_update(skip_locked=True)
-            ).all()
-            if found:
-                connection.execute(
-                    delete(table).where(table.c.owner == ITS_OWNER, table.c.id == ITS_ID),
-                    [its(row.owner, row.id) for row in found],
-                )
-            counts.append(len(found))
-        return max(counts) == most
+        return self._forget(
+            connection,
+            conversations,
+            most,
+            # The first condition is that of the index.
+            conversations.c.reset_at > conversations.c.used,
+            conversations.c.reset_at < self._ago(connection, after),
+            ~has_messages,
+        )
+
+    def _ago(self, connection: Connection, time: timedelta) -> int:
+        """When that time ago was, in microseconds; a number, by which an index can be searched."""
+        return self._reading.time(connection) - time // timedelta(microseconds=1)
+
+    def _forget(
+        self, connection: Connection, table: Table, most: int, *is_old: ColumnElement[bool]
+    ) -> bool:
+        # Others may do the same at this moment: each takes what is left.
+        found = connection.execute(
+            select(table.c.owner, table.c.id)
+            .where(*is_old)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        ).all()
+        if found:
+            connection.execute(
+                delete(table).where(table.c.owner == ITS_OWNER, table.c.id == ITS_ID),
+                [its(row.owner, row.id) for row in found],
+            )
+        return len(found) == most

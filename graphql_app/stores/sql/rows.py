@@ -20,6 +20,7 @@ from graphql_app.messages import (
     utf16_length,
     utf16_tail,
 )
+from graphql_app.stores.rules import check_repeated
 from graphql_app.stores.sql.tables import cleared, conversations, leases, messages, pieces
 
 
@@ -117,13 +118,8 @@ def written(content: str, at_offset: int | None, text: str) -> str:
     if at_offset is None or at_offset == end:
         return content + text
     begin, there = utf16_tail(content, at_offset)
-    if begin != at_offset or not there.startswith(text):
-        raise misplaced(at_offset, end)
+    check_repeated(at_offset, text, begin=begin, there=there, end=end)
     return content
-
-
-def misplaced(at_offset: int, end: int) -> ValueError:
-    return ValueError(f"text for offset {at_offset} does not fit: the end is {end}")
 
 
 def slice_of(row: Any, place: Place) -> Slice:

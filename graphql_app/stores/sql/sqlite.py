@@ -6,9 +6,11 @@ others out. What other processes changed is learned by one poll for everything t
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +58,7 @@ LEAST_SECONDS = 1.0
 """How long it waits at least, when it was in line for long."""
 
 MIGRATION_SECONDS = 60.0
+GOODBYE_SECONDS = 3.0
 WAL_AGAIN_SECONDS = 0.05
 READERS = 4
 KEEPERS = 2  # A sweep does not hold up a renewal.
@@ -175,8 +178,27 @@ class SqliteStore(SqlStore):
         for threads in filter(None, opened):
             # What is under way is waited for without holding up the loop.
             await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
-        self._for_reading.dispose()
-        self._for_writing.dispose()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        """Closes all connections; the last one of a file brings the log into it, which may take
+        long. Who does not wait for that loses nothing."""
+        loop = asyncio.get_running_loop()
+        is_done = asyncio.Event()
+
+        def disconnect() -> None:
+            self._for_reading.dispose()
+            self._for_writing.dispose()
+            with suppress(RuntimeError):  # The loop may be closed by now.
+                loop.call_soon_threadsafe(is_done.set)
+
+        # Not a thread of a pool: the end of the process would wait for it.
+        thread = threading.Thread(target=disconnect, name="sqlite-closer", daemon=True)
+        thread.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await is_done.wait()
+            thread.join()  # It has nothing left to do.
 
     def _migrate(self) -> None:
         with self._for_writing.connect() as connection:
@@ -198,7 +220,8 @@ class SqliteStore(SqlStore):
     async def _write(self, step: Callable[[Connection, News], T], *, is_urgent: bool = False) -> T:
         news = News()
         result = await self._change(
-            lambda connection: _transact(connection, lambda _: step(connection, news)), is_urgent
+            lambda connection: _transact(connection, lambda _: step(connection, news)),
+            is_urgent=is_urgent,
         )
         self._poller.watchers.wake(news.topics)
         return result
@@ -213,7 +236,7 @@ class SqliteStore(SqlStore):
         self._poller.grew([piece for piece in group if piece.ref in grown])
         return grown
 
-    async def _change(self, step: Callable[[Connection], T], is_urgent: bool = False) -> T:
+    async def _change(self, step: Callable[[Connection], T], *, is_urgent: bool = False) -> T:
         deadline = time.monotonic() + BUSY_SECONDS
 
         def call() -> T:

@@ -25,6 +25,7 @@ from graphql_app.interfaces import Added, Draft, Events, Lease, Slice, Topic
 from graphql_app.messages import Conversation, ConversationRef, Message, Ref, ReplyError, Status
 from graphql_app.stores.grouping import Grouped
 from graphql_app.stores.outage import Outage
+from graphql_app.stores.rules import IDS_STAY_USED
 from graphql_app.stores.sql import migrations
 from graphql_app.stores.sql.adding import Adding
 from graphql_app.stores.sql.appending import Appending
@@ -48,9 +49,8 @@ LOST_IN_A_SWEEP = 5_000
 EXPIRED_IN_A_SWEEP = 1_000
 FORGOTTEN_AT_ONCE = 1_000
 HOUSEKEEPING_SECONDS = 600.0
-IDS_STAY_USED = timedelta(hours=24)
 
-MOST_TRIES = 5
+TRIES_OF_A_WRITE = 5
 """How often a write is tried that others get in before. Twice is enough: then what they wrote is
 there to be read."""
 
@@ -112,6 +112,10 @@ class SqlStore(ABC):
         """
 
     @abstractmethod
+    async def _change(self, step: Callable[[Connection], T], *, is_urgent: bool = False) -> T:
+        """Runs a step that is one statement, without a transaction around it; tells nobody."""
+
+    @abstractmethod
     async def _grow(self, group: Sequence[Piece]) -> set[Ref]:
         """Runs `Appending.growth`, one statement; tells and returns the replies that grew."""
 
@@ -147,8 +151,8 @@ class SqlStore(ABC):
         )
 
     async def renew(self, lease: Lease, number: int, running: AbstractSet[Ref]) -> AbstractSet[Ref]:
-        is_held = await self._write(
-            lambda connection, news: self._leasing.extend(connection, lease), is_urgent=True
+        is_held = await self._change(
+            lambda connection: self._leasing.extend(connection, lease), is_urgent=True
         )
         if not is_held:
             raise FencedError(f"{lease} is not registered")
@@ -199,13 +203,15 @@ class SqlStore(ABC):
         if time.monotonic() < self._housekeeping_at:
             return
         self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
-        while await self._write(
-            lambda connection, news: self._removing.forget(
-                connection, IDS_STAY_USED, FORGOTTEN_AT_ONCE
-            ),
+        for forget in (self._removing.forget_ids, self._removing.forget_conversations):
+            while await self._forget_some(forget):
+                pass
+
+    async def _forget_some(self, forget: Callable[[Connection, timedelta, int], bool]) -> bool:
+        return await self._write(
+            lambda connection, news: forget(connection, IDS_STAY_USED, FORGOTTEN_AT_ONCE),
             is_urgent=True,
-        ):
-            pass
+        )
 
     # Writing.
 
@@ -257,7 +263,7 @@ class SqlStore(ABC):
 
     async def _write_again(self, step: Callable[[Connection, News], T]) -> T:
         """Runs a step that is undone when others get in before: then what they wrote is read."""
-        for _ in range(MOST_TRIES):
+        for _ in range(TRIES_OF_A_WRITE):
             with suppress(UndoError):
                 return await self._write(step)
         raise StoreUnavailableError

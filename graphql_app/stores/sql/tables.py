@@ -28,6 +28,13 @@ conversations = Table(
     sqlite_with_rowid=False,
 )
 Index("conversation_used", conversations.c.owner, conversations.c.used)
+# Conversations of which messages were removed since: where to look for those that are empty.
+Index(
+    "conversation_reset_at",
+    conversations.c.reset_at,
+    sqlite_where=conversations.c.reset_at > conversations.c.used,
+    postgresql_where=conversations.c.reset_at > conversations.c.used,
+)
 
 messages = Table(
     "message",

@@ -20,6 +20,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("conversation_used", "conversation", ["owner", "used"])
+    op.create_index(
+        "conversation_reset_at",
+        "conversation",
+        ["reset_at"],
+        sqlite_where=sa.text("reset_at > used"),
+        postgresql_where=sa.text("reset_at > used"),
+    )
     op.create_table(
         "message",
         sa.Column("owner", sa.Text, primary_key=True),
