@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_app.api.schema import schema
 from graphql_app.api.transport import Transport
@@ -34,6 +36,24 @@ def opening_quietly() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+class Application(Starlette):
+    """Starlette, which leaves sockets to the transport: its layers take time for each frame.
+
+    Below a prefix, it finds the way as usual.
+    """
+
+    def __init__(self, *, sockets: ASGIApp, **options: Any) -> None:
+        super().__init__(**options)
+        self._sockets = sockets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_socket = scope["type"] == "websocket" and scope["path"] == "/graphql"
+        if is_socket and not scope.get("root_path"):
+            await self._sockets(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlette:
@@ -90,7 +110,8 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             return PlainTextResponse(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
         return PlainTextResponse("ready")
 
-    return Starlette(
+    return Application(
+        sockets=transport,
         routes=[
             Route("/", home),
             Route("/healthz", healthy),

@@ -22,12 +22,11 @@ from graphql_app.errors import (
     StoreUnavailableError,
     TooManyRepliesError,
 )
-from graphql_app.follower import OUTAGE_SECONDS, follow
+from graphql_app.follower import OUTAGE_SECONDS, Audiences, Following
 from graphql_app.interfaces import Added, Completion, Draft, Events, Lease, Store
 from graphql_app.lease_keeper import LeaseKeeper
 from graphql_app.limits import Limits
 from graphql_app.messages import (
-    Chunk,
     Conversation,
     ConversationEvent,
     ConversationRef,
@@ -78,6 +77,7 @@ class ChatService:
     ) -> None:
         self._store = store
         self._completion = completion
+        self._audiences = Audiences(store)
         self._limits = limits or Limits()
         self._drain_seconds = drain_seconds
         # A reply is here from before it is stored until its producer is done; None: not started.
@@ -100,9 +100,7 @@ class ChatService:
 
     # Sending and following.
 
-    async def send(
-        self, owner: str, id: str, conversation_id: str, content: str
-    ) -> AsyncGenerator[Chunk, None]:
+    async def send(self, owner: str, id: str, conversation_id: str, content: str) -> Following:
         """Stores a user's message, starts its reply and follows that from the beginning.
 
         Sending one id again joins the reply, whoever sends it and whenever.
@@ -117,11 +115,11 @@ class ChatService:
         message, conversation = Ref(owner, id), ConversationRef(owner, conversation_id)
         # The client may leave at any moment; what it sent is stored and answered all the same.
         added = await asyncio.shield(self._detached(self._begin(message, conversation, content)))
-        return follow(self._store, added.reply, 0, is_new=added.created)
+        return self._audiences.follow(added.reply, 0, is_new=added.created)
 
     async def resume(
         self, owner: str, id: str, *, content: str | None = None, offset: int | None = None
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> Following:
         """Follows a reply from where a client is.
 
         Args:
@@ -140,9 +138,13 @@ class ChatService:
             self._limits.check_offset("offset", offset)
         ref = Ref(owner, id)
         stored = await self._store.read(ref, 0 if content is not None else offset or 0)
-        if content is None:
-            return follow(self._store, ref, stored.offset)
-        return follow(self._store, ref, utf16_length(common_prefix(stored.text, content)))
+        prefix = "" if content is None else common_prefix(stored.text, content)
+        begin = stored.offset + utf16_length(prefix)
+        if self._store.immediate is not None:
+            # Reading again costs nothing there, and sees what has happened by then.
+            return self._audiences.follow(ref, begin)
+        known = stored._replace(offset=begin, text=stored.text[len(prefix) :])
+        return self._audiences.follow(ref, begin, known=known)
 
     # Stopping and clearing.
 
@@ -234,6 +236,7 @@ class ChatService:
                     news.set()  # What was told before the outage is still to be read.
         finally:
             unwatch()
+            news.close()
 
     # Producing.
 

@@ -6,7 +6,7 @@ These docstrings are the contract. `tests/contracts/` runs it against every stor
 from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from graphql_app.messages import (
     Conversation,
@@ -69,8 +69,7 @@ class Added:
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """What a reply holds from `offset` on, in one snapshot. `end` is the offset behind `text`."""
 
     offset: int
@@ -102,6 +101,19 @@ Topic: TypeAlias = Ref | ConversationRef | Lease
 that holds a lease, that one of its replies was ended by somebody else."""
 
 
+class Immediate(Protocol):
+    """Two methods of a store that never waits for anything, as plain functions.
+
+    They are called for each word and each reader, where even a coroutine takes its time.
+    """
+
+    def append_now(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
+        """As `Store.append`."""
+
+    def read_now(self, ref: Ref, after_offset: int) -> Slice:
+        """As `Store.read`."""
+
+
 class Store(Protocol):
     """Where messages are kept: the only thing that producers and followers share.
 
@@ -117,8 +129,13 @@ class Store(Protocol):
         """Whether other processes may use this store at the same time."""
 
     @property
+    def immediate(self) -> "Immediate | None":
+        """What can be called without waiting, if no call ever waits or finds the store away."""
+
+    @property
     def poll_seconds(self) -> float:
-        """How long a reader may wait for `watch` before it looks for itself."""
+        """How long a reader may wait for `watch` before it looks for itself; infinite where nothing
+        can get lost."""
 
     async def open(self) -> None:
         """Gets ready. The caller that opens a store closes it."""

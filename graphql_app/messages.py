@@ -7,7 +7,7 @@ JavaScript's `length` counts; a text is never cut inside a code point.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 class Role(StrEnum):
@@ -85,9 +85,10 @@ class Conversation:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of a reply. A client keeps the text as content[:offset] + text, in UTF-16 units."""
+
+    # A tuple, since it is made for each word and reader, and takes a fifth of the time.
 
     message_id: str
     offset: int

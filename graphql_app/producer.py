@@ -9,8 +9,11 @@
 
 Two tasks share the work, so that neither holds up the other: the reader drives the completion and
 fills an outbox; the writer empties the outbox into the store, one append at a time. What comes
-while an append is under way joins the next one. A completion that will not be cancelled keeps its
-reader busy, and nothing else.
+while an append is under way, or without anything else having run, joins the next one. A completion
+that will not be cancelled keeps its reader busy, and nothing else.
+
+A store that is immediate, memory, holds up nobody. There the reader appends by itself what comes
+first in a turn of the event loop, and leaves to the writer what follows in the same turn.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from time import monotonic  # uvloop's own clock has milliseconds.
 from typing import NamedTuple, TypeVar
 
 from graphql_app.errors import (
@@ -38,7 +42,7 @@ from graphql_app.messages import (
     utf16_head,
     utf16_length,
 )
-from graphql_app.wakeup import Wakeup
+from graphql_app.wakeup import Turns, Wakeup
 
 T = TypeVar("T")
 
@@ -46,6 +50,10 @@ logger = logging.getLogger(__name__)
 
 OUTBOX_LIMIT = 65_536
 """Code points that may wait for the store before the completion has to wait too."""
+
+TURN_SECONDS = 0.0002
+"""How long a completion may speak in one turn of the event loop before all others run. What it says
+meanwhile joins."""
 
 ABANDON_AFTER_SECONDS = 1.0
 """How long a cancelled completion may take to close its provider's request."""
@@ -76,6 +84,28 @@ class Producer:
         max_length: the most text, in UTF-16 code units.
     """
 
+    __slots__ = (
+        "_completion",
+        "_fenced",
+        "_half_pair",
+        "_immediate",
+        "_lease",
+        "_max_length",
+        "_news",
+        "_outbox",
+        "_outbox_has_room",
+        "_outbox_size",
+        "_over",
+        "_reader",
+        "_reader_is_cancelled",
+        "_reading_since",
+        "_ref",
+        "_shutting_down",
+        "_silence_seconds",
+        "_store",
+        "_written",
+    )
+
     def __init__(
         self,
         ref: Ref,
@@ -97,10 +127,11 @@ class Producer:
         self._reading_since: float | None = None
         self._outbox: list[str] = []
         self._outbox_size = 0
-        self._outbox_has_room = asyncio.Event()
+        self._outbox_has_room: Wakeup | None = None
         self._half_pair = ""
         self._written = 0
         self._news = Wakeup()
+        self._immediate = store.immediate
         self._fenced = False
         self._shutting_down = False
         self._over = False
@@ -123,7 +154,7 @@ class Producer:
             if self._fenced:
                 return
             self._reader = asyncio.create_task(self._read(history))
-            self._reader.add_done_callback(lambda _: self._news.set())
+            self._reader.add_done_callback(self._reader_is_done)
             ending = await self._write(self._reader)
             self._cancel_reader()
             await self._retried(
@@ -140,10 +171,16 @@ class Producer:
             pass  # Somebody else ended the reply; what they wrote is the truth.
         finally:
             self._over = True
-            self._outbox_has_room.set()  # A reader that ignores its cancellation must not wait.
+            self._news.close()
+            self._say_there_is_room()  # A reader that ignores its cancellation must not wait.
             if self._reader is not None:
                 self._cancel_reader()
                 await _close(self._reader)
+                # What it raised refers to this object: only the collector would end that ring.
+                self._reader = None
+
+    def _reader_is_done(self, _: "asyncio.Task[None]") -> None:
+        self._news.set()
 
     def _cancel_reader(self) -> None:
         """Makes the completion close; once, since a second time would break into its closing."""
@@ -153,37 +190,66 @@ class Producer:
 
     async def _read(self, history: Sequence[Message]) -> None:
         """The reader: drives the completion."""
-        loop = asyncio.get_running_loop()
+        immediate, turns, last_turn = self._immediate, Turns.of(asyncio.get_running_loop()), -1
         try:
-            self._reading_since = loop.time()
+            now = turn_began = self._reading_since = monotonic()
             async with _closing(self._completion(history)) as texts:
                 async for text in texts:
                     if self._over:
-                        return
+                        return None
                     if not isinstance(text, str):
                         raise TypeError(f"a completion yields str, not {type(text).__name__}")
+                    turn, now = turns.now(), monotonic()
                     if text:  # Nothing said is silence, however often it is yielded.
-                        self._reading_since = None
-                        await self._put(text)
-                        self._reading_since = loop.time()
-                    # A completion may yield without ever awaiting: let all others run.
-                    await asyncio.sleep(0)
+                        if not text.isascii() or self._half_pair or "\0" in text:
+                            text = self._whole(text)
+                        end = self._written + utf16_length(text)
+                        if (
+                            turn != last_turn
+                            and immediate is not None
+                            and not self._outbox
+                            and end <= self._max_length
+                        ):
+                            try:
+                                immediate.append_now(self._ref, self._lease, self._written, text)
+                            except FencedError:
+                                return self.fence()
+                            self._written = end
+                        else:
+                            self._outbox.append(text)
+                            self._outbox_size += len(text)
+                            self._news.set()
+                            if self._outbox_size > OUTBOX_LIMIT:
+                                self._reading_since = None
+                                await self._until_room()
+                                now = monotonic()
+                        self._reading_since = now
+                    if turn != last_turn:
+                        last_turn, turn_began = turn, now
+                    elif now - turn_began > TURN_SECONDS:
+                        # A completion may yield without ever awaiting: let all others run.
+                        await asyncio.sleep(0)
         except (SystemExit, KeyboardInterrupt) as error:
             # Raised in a task, these would end the server.
             raise RuntimeError("the completion tried to end the process") from error
         finally:
             self._outbox.append(scalar_text(self._half_pair))
 
-    async def _put(self, text: str) -> None:
-        """Fills the outbox; the two halves of a pair that were yielded apart are joined."""
-        text, self._half_pair = self._half_pair + text, ""
+    def _whole(self, text: str) -> str:
+        """A text as it can be stored; the halves of a pair that were yielded apart are joined."""
+        if self._half_pair:
+            text, self._half_pair = self._half_pair + text, ""
         if "\ud800" <= text[-1] <= "\udbff":
             text, self._half_pair = text[:-1], text[-1]
-        self._outbox.append(scalar_text(text))
-        self._outbox_size += len(text)
-        self._news.set()
+        return scalar_text(text)
+
+    def _say_there_is_room(self) -> None:
+        if self._outbox_has_room is not None:
+            self._outbox_has_room.set()
+
+    async def _until_room(self) -> None:
+        self._outbox_has_room = Wakeup()
         while self._outbox_size > OUTBOX_LIMIT and not self._over:
-            self._outbox_has_room.clear()
             await self._outbox_has_room.wait()
 
     async def _write(self, reader: "asyncio.Task[None]") -> Ending:
@@ -222,18 +288,22 @@ class Producer:
         """How many seconds the completion may still be silent."""
         if self._reading_since is None:
             return self._silence_seconds
-        waited = asyncio.get_running_loop().time() - self._reading_since
-        return self._silence_seconds - waited
+        return self._silence_seconds - (monotonic() - self._reading_since)
 
     def _take(self) -> str:
         text = "".join(self._outbox)
         self._outbox.clear()
         self._outbox_size = 0
-        self._outbox_has_room.set()
+        self._say_there_is_room()
         return text
 
     async def _append(self, text: str) -> None:
-        await self._retried(lambda: self._store.append(self._ref, self._lease, self._written, text))
+        try:
+            await self._store.append(self._ref, self._lease, self._written, text)
+        except StoreUnavailableError:
+            await self._retried(
+                lambda: self._store.append(self._ref, self._lease, self._written, text)
+            )
 
     async def _retried(self, call: Callable[[], Awaitable[T]]) -> T:
         """What a call to the store returns, tried again for as long as it cannot be reached."""

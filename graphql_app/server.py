@@ -12,6 +12,7 @@ second signal.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -25,12 +26,12 @@ from typing import Any
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from graphql_app.app import create_app
 from graphql_app.errors import ConfigurationError
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
+from graphql_app.socket_protocol import GOODBYE_SECONDS, SocketProtocol
 from graphql_app.stores.urls import without_password
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 HELLO_SECONDS = 0.1
 """How long a connection that was just let in may take to say what it wants."""
 
-GOODBYE_SECONDS = 1.0
-"""How long a client may take to answer that its socket is closed."""
-
 REQUEST_SECONDS = 5.0
 """How long HTTP requests that are under way may take: a few calls to a store that is slow."""
 
 ENDING_SECONDS = 20.0
 """How long a shutdown may take beside notice and drain: requests, replies that have to be ended in
 a store that may be away, and what is closed after them."""
+
+GARBAGE = 5_000
+"""How many objects may be made, and not go away again, before the collector looks at them."""
 
 LINGER_SECONDS = 1.0
 """How long the process may take to end after everything is closed."""
@@ -64,41 +65,6 @@ class ExpectedFaults(logging.Filter):
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         # A shutdown cancels the requests that take too long.
         return not isinstance(error, asyncio.CancelledError)
-
-
-class SocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, which says goodbye before it hangs up.
-
-    uvicorn closes the connection right behind the close frame: a client that is just sending may
-    be answered by a reset then, and never read why. And it refuses sockets whose handshake is
-    under way as if the server had failed.
-    """
-
-    _is_leaving = False
-
-    def shutdown(self) -> None:
-        self._is_leaving = True
-        if self.handshake_complete:
-            self._leave()
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if self._is_leaving and self.handshake_complete:
-            self._leave()
-
-    def _leave(self) -> None:
-        if self.close_sent or self.transport.is_closing():
-            return
-        self.stop_keepalive()
-        # Behind the frames that came before: what they say is done.
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
-        self.conn.send_close(1012)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
 
 class Watchdog:
@@ -153,7 +119,8 @@ class Server(uvicorn.Server):
         with self.capture_signals():
             # Under uvicorn, a store that cannot be opened would end in a traceback.
             async with self._app.router.lifespan_context(self._app):
-                await self._serve(sockets)
+                with collecting_less():
+                    await self._serve(sockets)
             # All is closed. What may still hold the interpreter up are completions that ignored
             # their cancellation, or that sit in a thread.
             self._watchdog.within(LINGER_SECONDS, self._status)
@@ -251,6 +218,23 @@ class Server(uvicorn.Server):
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=GOODBYE_SECONDS)
+
+
+@contextmanager
+def collecting_less() -> Iterator[None]:
+    """Makes the garbage collector look at less, and less often: its pauses hold up everybody.
+
+    What is there now stays, and most of what a request makes goes without the collector.
+    """
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 def serve(settings: Settings) -> None:

@@ -1,9 +1,9 @@
 """Chats inside the test's process, and clients that keep what they are sent by the rule."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from graphql_app.chat import ChatService
 from graphql_app.interfaces import Completion, Store
@@ -40,10 +40,20 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+class Chunks(Protocol):
+    """A reply, as it is followed."""
+
+    def __aiter__(self) -> AsyncIterator[Chunk]: ...
+
+    def __anext__(self) -> Awaitable[Chunk]: ...
+
+    def aclose(self) -> Awaitable[None]: ...
+
+
 class Client:
     """Keeps one reply: content = content[:offset] + text, in UTF-16 code units."""
 
-    def __init__(self, stream: AsyncGenerator[Chunk, None], content: str = "") -> None:
+    def __init__(self, stream: Chunks, content: str = "") -> None:
         self.content = content
         self.chunks: list[Chunk] = []
         self._stream = stream

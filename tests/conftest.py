@@ -1,6 +1,7 @@
 """What most tests of the chat start with."""
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -46,3 +47,12 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_abandoning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes producers give up completions that ignore their cancellation almost at once."""
     monkeypatch.setattr(producer, "ABANDON_AFTER_SECONDS", 0.05)
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """What refers to itself in a ring stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

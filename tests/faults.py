@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from graphql_app.errors import StoreUnavailableError
-from graphql_app.interfaces import Store
-from graphql_app.messages import Message
+from graphql_app.interfaces import Lease, Slice, Store
+from graphql_app.messages import Message, Ref
 from graphql_app.stores.memory import MemoryStore
 
 
@@ -90,6 +90,14 @@ class Faults:
         """Any store, whose calls go wrong when told so."""
         return cast(Store, _FaultyConnection(store, self))
 
+    def faults_now(self, name: str) -> None:
+        """What goes wrong with a call that cannot wait."""
+        self.calls[name] += 1
+        if _happens(self._broken, (name, ANYTHING)):
+            raise RuntimeError("the store is broken")
+        if _happens(self._failing, (name, ANYTHING)):
+            raise StoreUnavailableError
+
     def with_faults(
         self, name: str, method: Callable[..., Awaitable[Any]]
     ) -> Callable[..., Awaitable[Any]]:
@@ -97,11 +105,7 @@ class Faults:
         names = (name,) if name in ("open", "close") else (name, ANYTHING)
 
         def happens(counter: Counter[str]) -> bool:
-            for each in names:
-                if counter[each] > 0:
-                    counter[each] -= 1
-                    return True
-            return False
+            return _happens(counter, names)
 
         async def wait_at(gates: dict[str, Gate]) -> None:
             for each in names:
@@ -122,6 +126,14 @@ class Faults:
             return result
 
         return call
+
+
+def _happens(counter: Counter[str], names: tuple[str, ...]) -> bool:
+    for each in names:
+        if counter[each] > 0:
+            counter[each] -= 1
+            return True
+    return False
 
 
 class _FaultyConnection:
@@ -147,6 +159,10 @@ class FaultyStore(Faults, MemoryStore):
         Faults.__init__(self)
         MemoryStore.__init__(self, clock)
 
+    @property
+    def immediate(self) -> MemoryStore | None:  # type: ignore[override]
+        return None
+
     async def ending_all_leases(self) -> None:
         """What a sweep by another process does while this one is asleep."""
         for lease in list(self._streaming):
@@ -167,6 +183,30 @@ class FaultyStore(Faults, MemoryStore):
         if name.startswith("_") or not inspect.iscoroutinefunction(found):
             return found
         return self.with_faults(name, found)
+
+
+class ImmediateStore(FaultyStore):
+    """The same while it is told nothing: no call ever waits."""
+
+    @property
+    def immediate(self) -> MemoryStore:
+        return self
+
+    def append_now(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
+        self.faults_now("append")
+        super().append_now(ref, lease, at_offset, text)
+
+    def read_now(self, ref: Ref, after_offset: int) -> Slice:
+        self.faults_now("read")
+        return super().read_now(ref, after_offset)
+
+    # What goes wrong with these is not to go wrong twice.
+
+    async def append(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
+        super().append_now(ref, lease, at_offset, text)
+
+    async def read(self, ref: Ref, after_offset: int) -> Slice:
+        return super().read_now(ref, after_offset)
 
 
 class ScriptedCompletion:

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from graphql_app.errors import (
     StoreUnavailableError,
     TooManyRepliesError,
 )
+from graphql_app.follower import Following
 from graphql_app.limits import Limits
 from graphql_app.messages import (
     Chunk,
@@ -32,14 +35,17 @@ from graphql_app.messages import (
     Role,
     Status,
 )
+from graphql_app.producer import Producer
 from tests.chats import PATIENCE_SECONDS, Client, Window, running_chat, settled
 from tests.faults import (
     FaultyStore,
     Gate,
+    ImmediateStore,
     ScriptedCompletion,
     ScriptedCompletions,
     StubbornCompletion,
 )
+from tests.objects import alive
 
 QUICK = 0.03
 """A lease so short that it is renewed a hundred times a second."""
@@ -784,6 +790,228 @@ async def test_who_follows_waits_in_silence_while_the_store_cannot_be_reached(
     completion.end()
     assert (await client.until_end()).status is Status.DONE
     assert client.content == "One"
+
+
+@pytest.mark.parametrize("asked", [{}, {"offset": 1}, {"content": "On"}, {"content": "Xx"}])
+async def test_resuming_reads_a_reply_once_before_the_first_chunk(
+    chat: ChatService, store: FaultyStore, completion: ScriptedCompletion, asked: dict[str, Any]
+) -> None:
+    client = await send(chat)
+    completion.say("One")
+    await client.until("One")
+    await client.leave()
+    await settled()
+    reads = store.calls["read"]
+    stream = await chat.resume("ann", client.message_id, **asked)
+    first = await anext(stream)
+    assert first.offset + len(first.text) == 3
+    assert store.calls["read"] == reads + 1
+    await stream.aclose()
+
+
+@pytest.fixture(params=[FaultyStore, ImmediateStore], ids=["waiting", "immediate"])
+def either_store(request: pytest.FixtureRequest) -> FaultyStore:
+    kind: type[FaultyStore] = request.param
+    return kind()
+
+
+@pytest.mark.parametrize("pushes", [False, True], ids=["read", "pushed"])
+@pytest.mark.parametrize("content", [None, "", "On", "One", "One more", "Xx"])
+async def test_what_happens_between_resuming_and_reading_is_not_missed(
+    either_store: FaultyStore, content: str | None, pushes: bool
+) -> None:
+    completion = ScriptedCompletion()
+    async with running_chat(either_store, completion) as chat:
+        client = await send(chat)
+        completion.say("One")
+        await client.until("One")
+        stream = await chat.resume("ann", client.message_id, content=content)
+        resumed = Client(stream, content or "")
+
+        def take(chunk: Chunk) -> bool:
+            resumed.apply(chunk)
+            return True
+
+        if pushes:
+            stream.push_to(take)
+        completion.say(" two")
+        await client.until("One two")
+        first = await resumed.next()
+        # A store that does not wait is read again.
+        known = "One" if either_store.immediate is None else "One two"
+        assert (resumed.content, first.status) == (known, Status.STREAMING)
+        ending = asyncio.create_task(resumed.until_end())
+        await settled()
+        assert resumed.content == "One two"
+        completion.say(" three")
+        await client.until("One two three")
+        await settled()
+        assert resumed.content == "One two three"
+        completion.end()
+        await ending
+        assert (resumed.content, resumed.status) == ("One two three", Status.DONE)
+        await client.until_end()
+    assert either_store.watchers == 0
+
+
+async def test_a_reply_that_ends_between_resuming_and_reading_is_seen_to_have_ended(
+    either_store: FaultyStore,
+) -> None:
+    completion = ScriptedCompletion()
+    async with running_chat(either_store, completion) as chat:
+        client = await send(chat)
+        completion.say("One")
+        await client.until("One")
+        resumed = await resume(chat, client.message_id, content="O", shown="O")
+        completion.end()
+        await client.until_end()
+        await resumed.until_end()
+    id = client.message_id
+    if either_store.immediate is None:
+        assert resumed.chunks == [
+            Chunk(id, 1, "ne", Status.STREAMING),
+            Chunk(id, 3, "", Status.DONE),
+        ]
+    else:
+        assert resumed.chunks == [Chunk(id, 1, "ne", Status.DONE)]
+
+
+async def test_a_reply_that_is_cleared_between_resuming_and_reading_ends_the_reading(
+    either_store: FaultyStore,
+) -> None:
+    completion = ScriptedCompletion()
+    async with running_chat(either_store, completion) as chat:
+        client = await send(chat)
+        completion.say("One")
+        await client.until("One")
+        resumed = await resume(chat, client.message_id)
+        await chat.clear("ann", "c1")
+        with pytest.raises(MessageClearedError):
+            await resumed.until_end()
+        with pytest.raises(MessageClearedError):
+            await client.until_end()
+    assert either_store.watchers == 0
+
+
+@pytest.mark.parametrize("pushes", [False, True], ids=["read", "pushed"])
+@pytest.mark.parametrize(
+    "asked", [{}, {"content": ""}, {"content": "Sec"}, {"content": "Xx"}, {"offset": 3}], ids=str
+)
+async def test_nothing_is_shown_of_what_was_cleared_between_resuming_and_reading(
+    asked: dict[str, Any], pushes: bool
+) -> None:
+    completion = ScriptedCompletion()
+    async with running_chat(ImmediateStore(), completion) as chat:
+        client = await send(chat)
+        completion.say("Secret")
+        await client.until("Secret")
+        stream = await chat.resume("ann", client.message_id, **asked)
+        shown: list[Chunk] = []
+
+        def take(chunk: Chunk) -> bool:
+            shown.append(chunk)
+            return True
+
+        if pushes:
+            stream.push_to(take)
+        await chat.clear("ann", "c1")
+        with pytest.raises(MessageClearedError):
+            shown.append(await anext(stream))
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+        with pytest.raises(MessageClearedError):
+            await client.until_end()
+    assert shown == []
+
+
+async def test_a_store_that_may_wait_shows_no_more_than_was_read_before_a_clear(
+    chat: ChatService, completion: ScriptedCompletion
+) -> None:
+    client = await send(chat)
+    completion.say("One")
+    await client.until("One")
+    resumed = await resume(chat, client.message_id)
+    completion.say(" two")
+    await client.until("One two")
+    await chat.clear("ann", "c1")
+    with pytest.raises(MessageClearedError):
+        await resumed.until_end()
+    assert resumed.content == "One"
+    with pytest.raises(MessageClearedError):
+        await client.until_end()
+
+
+async def test_who_resumes_and_never_reads_leaves_nothing(either_store: FaultyStore) -> None:
+    completion = ScriptedCompletion()
+    async with running_chat(either_store, completion) as chat:
+        client = await send(chat)
+        await client.next()
+        for _ in range(3):
+            resumed = await resume(chat, client.message_id)
+            await resumed.leave()
+        await client.leave()
+        assert either_store.watchers == 1  # The lease keeper's.
+    assert either_store.watchers == 0
+
+
+async def test_readers_of_a_store_that_does_not_wait_are_pushed_to_by_the_completion() -> None:
+    completion = ScriptedCompletion()
+    async with running_chat(ImmediateStore(), completion) as chat:
+        stream = await chat.send("ann", "m1", "c1", "Hello")
+        client = Client(stream)
+        pushed = []
+
+        def take(chunk: Chunk) -> bool:
+            client.apply(chunk)
+            pushed.append(chunk.text)
+            return True
+
+        stream.push_to(take)
+        ending = asyncio.create_task(client.until_end())
+        for word in ("One", " two", " 😀"):
+            await settled()
+            completion.say(word)
+        await settled()
+        assert pushed == ["One", " two", " 😀"]
+        await chat.stop("ann", "m1")
+        await ending
+        assert (client.content, client.status) == ("One two 😀", Status.STOPPED)
+
+
+@pytest.mark.parametrize("words", [0, 1])
+@pytest.mark.parametrize("end", ["done", "stop", "clear"])
+async def test_a_reply_that_has_ended_leaves_its_history_and_its_producer_to_nobody(
+    either_store: FaultyStore, without_collector: None, end: str, words: int
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for _ in range(words):
+            yield "One"
+        if end != "done":
+            await asyncio.sleep(3600)
+
+    async def follow_to_the_end() -> None:
+        stream = await chat.send("ann", "m1", "c1", "Hello")
+        client = Client(stream)
+        await client.next()
+        if words:
+            await client.next()
+        if end == "stop":
+            await chat.stop("ann", "m1")
+        elif end == "clear":
+            await chat.clear("ann", "c1")
+        with suppress(MessageClearedError):
+            await client.until_end()
+
+    async with running_chat(either_store, complete) as chat:
+        before = alive(Message | Producer | Following)
+        await asyncio.create_task(follow_to_the_end())
+        for _ in range(100):
+            await settled()
+            if not chat._running:
+                break
+        await settled()
+        assert not chat._running
+        assert alive(Message | Producer | Following) == before
 
 
 # Clearing

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -9,9 +10,17 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from graphql_app import producer as producer_module
-from graphql_app.errors import CompletionError
+from graphql_app.errors import (
+    CompletionError,
+    FencedError,
+    MessageClearedError,
+    MessageNotFoundError,
+    StoreUnavailableError,
+)
 from graphql_app.interfaces import Completion, Draft
 from graphql_app.messages import (
     ConversationRef,
@@ -20,13 +29,33 @@ from graphql_app.messages import (
     ReplyError,
     ReplyErrorCode,
     Status,
+    scalar_text,
+    utf16_head,
     utf16_length,
 )
 from graphql_app.producer import Producer
 from tests.chats import PATIENCE_SECONDS, settled
-from tests.faults import FaultyStore, ScriptedCompletion, StubbornCompletion, leaking_nothing
+from tests.faults import (
+    FaultyStore,
+    ImmediateStore,
+    ScriptedCompletion,
+    StubbornCompletion,
+    leaking_nothing,
+)
 
 REPLY = Ref("owner", "reply")
+WORD_SECONDS = producer_module.TURN_SECONDS / 7
+
+
+@pytest.fixture(params=[FaultyStore, ImmediateStore], ids=["waiting", "immediate"])
+def store(request: pytest.FixtureRequest) -> FaultyStore:
+    """A store that may wait, and one that never does: a producer's ways of writing."""
+    kind: type[FaultyStore] = request.param
+    return kind()
+
+
+with_faults = pytest.mark.parametrize("store", [FaultyStore], ids=["waiting"], indirect=True)
+"""A store that does not wait cannot be reached, slow or away."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +89,16 @@ class Run:
         unwatch = self.store.watch(REPLY, news.set)
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (await self.reply()).content != text:
+                await news.wait()
+                news.clear()
+        unwatch()
+
+    async def has_said_much(self) -> None:
+        """Returns when the completion is in the middle of its talking."""
+        news = asyncio.Event()
+        unwatch = self.store.watch(REPLY, news.set)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len((await self.reply()).content) < 100:
                 await news.wait()
                 news.clear()
         unwatch()
@@ -217,6 +256,7 @@ async def test_text_is_written_while_the_completion_goes_on(
     assert (await run.ended()).status is Status.DONE
 
 
+@with_faults
 async def test_what_comes_while_an_append_is_under_way_joins_the_next_one(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -234,6 +274,7 @@ async def test_what_comes_while_an_append_is_under_way_joins_the_next_one(
     await run.ended()
 
 
+@with_faults
 async def test_a_store_that_is_slow_makes_the_completion_wait(
     store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +310,10 @@ async def test_a_store_that_is_slow_makes_the_completion_wait(
         SystemExit("secret"),
         KeyboardInterrupt("secret"),
         BaseExceptionGroup("secret", [SystemExit("secret")]),
+        FencedError("secret"),
+        MessageClearedError("secret"),
+        MessageNotFoundError("secret"),
+        StoreUnavailableError(),
     ],
     ids=repr,
 )
@@ -372,9 +417,11 @@ async def test_a_reply_that_is_too_long_keeps_all_whole_code_points_that_fit(
 
 
 @pytest.mark.parametrize("word", ["word ", "日本 ", "😀"])
+@pytest.mark.parametrize("turn_seconds", [producer_module.TURN_SECONDS, -1.0])
 async def test_a_completion_that_will_not_stop_talking_is_stopped_and_holds_up_nobody(
-    store: FaultyStore, word: str
+    store: FaultyStore, word: str, turn_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(producer_module, "TURN_SECONDS", turn_seconds)
     closed = False
     turns = 0
 
@@ -400,7 +447,42 @@ async def test_a_completion_that_will_not_stop_talking_is_stopped_and_holds_up_n
     assert (word * 10_001).startswith(reply.content)
     assert end_of(reply) == too_long("10,001")
     assert closed
-    assert turns >= 10_000 // utf16_length(word), "every word lets everybody else run"
+    if turn_seconds < 0:
+        words = 10_000 // utf16_length(word)
+        assert turns >= words // 2, "the second word of each turn lets everybody else run"
+
+
+async def test_a_completion_that_never_waits_lets_others_run_soon(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(producer_module, "monotonic", lambda: now)
+    turns: list[float] = []
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal now
+        for _ in range(1_000):
+            now += WORD_SECONDS
+            yield "word "
+
+    async def others() -> None:
+        while True:
+            turns.append(now)
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    reply = await (await start(store, complete)).ended()
+    other.cancel()
+    assert reply.content == "word " * 1_000
+    pauses = [after - before for before, after in itertools.pairwise(turns)]
+    assert max(pauses) <= producer_module.TURN_SECONDS + 2 * WORD_SECONDS
+
+
+async def test_what_a_completion_says_in_one_turn_joins(store: FaultyStore) -> None:
+    said = [f"{number} " for number in range(50)]
+    reply = await produced(store, saying(*said))
+    assert (reply.content, reply.status) == ("".join(said), Status.DONE)
+    assert store.calls["append"] <= 1, "the rest comes with the end"
 
 
 async def test_a_completion_that_talks_on_after_its_cancellation_is_closed(
@@ -446,6 +528,7 @@ async def test_a_completion_may_take_long_in_all_if_it_is_never_silent_for_too_l
     assert (reply.content, reply.status) == ("x" * 10, Status.DONE)
 
 
+@with_faults
 async def test_a_completion_that_waits_for_the_store_is_not_silent(
     store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -459,6 +542,7 @@ async def test_a_completion_that_waits_for_the_store_is_not_silent(
     assert (reply.content, reply.status) == ("abcdef", Status.DONE)
 
 
+@with_faults
 async def test_a_completion_that_talks_through_an_outage_of_the_store_is_not_silent(
     store: FaultyStore, quick_retries: None
 ) -> None:
@@ -476,6 +560,7 @@ async def test_a_completion_that_talks_through_an_outage_of_the_store_is_not_sil
     assert (reply.content, reply.status) == ("x" * 40, Status.DONE)
 
 
+@with_faults
 async def test_time_in_which_the_history_could_not_be_read_is_not_silence(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -505,6 +590,7 @@ async def test_a_producer_that_is_fenced_before_the_first_word_closes_its_comple
     assert completion.closed == 1
 
 
+@with_faults
 async def test_a_producer_that_is_fenced_while_the_history_cannot_be_read_calls_nobody(
     store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
 ) -> None:
@@ -552,6 +638,7 @@ async def test_a_producer_that_nobody_told_learns_it_from_its_next_word(
     assert completion.closed == 1
 
 
+@with_faults
 async def test_a_producer_that_is_fenced_gives_up_a_store_that_cannot_be_reached(
     store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
 ) -> None:
@@ -564,6 +651,7 @@ async def test_a_producer_that_is_fenced_gives_up_a_store_that_cannot_be_reached
     assert completion.closed == 1
 
 
+@with_faults
 async def test_a_producer_that_is_fenced_closes_its_completion_even_while_the_store_hangs(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -577,6 +665,7 @@ async def test_a_producer_that_is_fenced_closes_its_completion_even_while_the_st
     await run.ended()
 
 
+@with_faults
 async def test_a_completion_is_closed_even_while_the_store_cannot_take_the_end(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -589,6 +678,7 @@ async def test_a_completion_is_closed_even_while_the_store_cannot_take_the_end(
     assert (await run.ended()).content == "On"
 
 
+@with_faults
 @pytest.mark.parametrize("method", ["history", "append", "finish"])
 async def test_a_reply_that_was_cleared_ends_its_producer(
     store: FaultyStore, completion: ScriptedCompletion, method: str
@@ -606,6 +696,7 @@ async def test_a_reply_that_was_cleared_ends_its_producer(
     assert await store.message(REPLY) is None
 
 
+@with_faults
 async def test_a_completion_that_takes_time_to_close_is_cancelled_once(store: FaultyStore) -> None:
     closed = False
 
@@ -697,6 +788,7 @@ async def test_the_sentence_of_a_completion_is_made_fit_to_be_shown(
     assert reply.error == ReplyError(ReplyErrorCode.COMPLETION_FAILED, sentence)
 
 
+@with_faults
 async def test_an_abandoned_completion_does_not_wait_for_a_store_that_takes_no_more(
     store: FaultyStore, quick_abandoning: None
 ) -> None:
@@ -718,6 +810,7 @@ async def test_an_abandoned_completion_does_not_wait_for_a_store_that_takes_no_m
         assert not producer_module._abandoned
 
 
+@with_faults
 async def test_a_reply_that_has_ended_calls_no_completion(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -779,6 +872,7 @@ async def test_a_shutdown_ends_a_reply_with_the_text_that_it_has(
     assert completion.closed == 1
 
 
+@with_faults
 async def test_a_shutdown_keeps_the_text_that_waits_for_the_store(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -806,6 +900,7 @@ async def test_a_shutdown_before_the_producer_began_ends_the_reply(
 # Stores that cannot be reached
 
 
+@with_faults
 @pytest.mark.parametrize("times", [1, 2, 7])
 @pytest.mark.parametrize("fault", [FaultyStore.failing_on, FaultyStore.losing_answers_of])
 @pytest.mark.parametrize("method", ["history", "append", "finish"])
@@ -832,6 +927,7 @@ async def test_a_store_that_cannot_be_reached_is_tried_again_and_the_text_is_exa
     assert store.calls[method] > times
 
 
+@with_faults
 async def test_a_store_that_comes_and_goes_changes_nothing_in_the_text(
     store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
 ) -> None:
@@ -846,16 +942,18 @@ async def test_a_store_that_comes_and_goes_changes_nothing_in_the_text(
     assert (await run.ended()).content == expected
 
 
+@with_faults
 async def test_the_completion_goes_on_while_the_store_cannot_be_reached(
     store: FaultyStore, completion: ScriptedCompletion, quick_retries: None
 ) -> None:
-    store.failing_on("append", times=1_000_000)
+    for method in ("append", "finish"):
+        store.failing_on(method, times=1_000_000)
     run = await start(store, completion)
     completion.say("One", " two", " three")
     completion.end()
     await asyncio.wait_for(completion.was_closed.wait(), PATIENCE_SECONDS)
     assert (await run.reply()).content == ""
-    store.failing_on("append", times=0)
+    store.healed()
     reply = await run.ended()
     assert (reply.content, reply.status) == ("One two three", Status.DONE)
 
@@ -867,6 +965,7 @@ def test_the_pauses_between_tries_are_short_at_first_and_a_second_at_most() -> N
     assert pauses[-1] <= 1
 
 
+@with_faults
 async def test_a_defect_of_the_store_is_raised_and_the_completion_is_closed(
     store: FaultyStore, completion: ScriptedCompletion
 ) -> None:
@@ -889,3 +988,180 @@ async def test_a_producer_that_is_cancelled_closes_its_completion(
         await run.task
     assert completion.closed == 1
     assert time.monotonic() - began < producer_module.ABANDON_AFTER_SECONDS
+
+
+# A store that does not wait
+
+
+@pytest.fixture
+def immediate() -> ImmediateStore:
+    return ImmediateStore()
+
+
+async def test_each_word_is_in_the_store_when_the_next_one_is_asked_for(
+    immediate: ImmediateStore,
+) -> None:
+    words = [f"{number} " for number in range(20)]
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for number, word in enumerate(words):
+            await asyncio.sleep(0)  # Within a turn, words may join.
+            read = await immediate.read(REPLY, 0)
+            assert read.text == "".join(words[:number])
+            yield word
+
+    reply = await produced(immediate, complete)
+    assert (reply.content, reply.status) == ("".join(words), Status.DONE)
+    assert immediate.calls["append"] == len(words)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+async def test_a_completion_that_never_waits_is_ended_by_a_stop(
+    store: FaultyStore, told: bool
+) -> None:
+    closed = False
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal closed
+        try:
+            while True:
+                yield "word "
+        finally:
+            closed = True
+
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said_much()
+        stopped = await store.finish(REPLY, Status.STOPPED)
+        if told:
+            run.producer.fence()
+        assert await run.ended() == stopped
+    assert closed
+    assert ("word " * len(stopped.content)).startswith(stopped.content)
+
+
+async def test_a_completion_that_never_waits_is_ended_by_a_clear(store: FaultyStore) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        while True:
+            yield "word "
+
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said_much()
+        await store.clear(ConversationRef("owner", "c1"))
+        await asyncio.wait_for(run.task, PATIENCE_SECONDS)
+    assert await store.message(REPLY) is None
+
+
+async def test_a_completion_that_never_waits_is_ended_by_a_shutdown(store: FaultyStore) -> None:
+    said = ""
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal said
+        while True:
+            said += (word := f"{len(said)} ")
+            yield word
+
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said_much()
+        run.producer.shut_down()
+        reply = await run.ended()
+    assert end_of(reply) == SHUT_DOWN
+    assert said.startswith(reply.content)
+    assert len(reply.content) >= 100
+
+
+async def test_a_completion_that_talks_while_it_is_closed_changes_nothing(
+    store: FaultyStore, quick_abandoning: None
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        yield "One"
+        for _ in range(5):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+            yield " more"
+
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said("One")
+        stopped = await store.finish(REPLY, Status.STOPPED)
+        run.producer.fence()
+        assert await run.ended() == stopped
+        assert await run.reply() == stopped
+
+
+async def test_silence_is_counted_from_the_last_word(store: FaultyStore) -> None:
+    spoke_at = 0.0
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal spoke_at
+        for _ in range(5):
+            await asyncio.sleep(0.04)
+            spoke_at = time.monotonic()
+            yield "x"
+        await asyncio.sleep(3600)
+
+    reply = await produced(store, complete, silence_seconds=0.1)
+    silent_for = time.monotonic() - spoke_at
+    assert reply.content == "xxxxx"
+    assert end_of(reply) == too_silent("0.1")
+    assert 0.09 <= silent_for < 1
+
+
+async def test_a_reply_that_is_full_may_still_be_too_silent_or_end(store: FaultyStore) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        yield "x" * 10
+        await asyncio.sleep(3600)
+
+    reply = await produced(store, complete, silence_seconds=0.05, max_length=10)
+    assert reply.content == "x" * 10
+    assert end_of(reply) == too_silent("0.05")
+
+
+async def test_a_text_that_does_not_fit_comes_behind_all_that_came_before(
+    immediate: ImmediateStore,
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for text in ("one ", "two ", "3456789", "x", "y"):
+            yield text
+
+    reply = await produced(immediate, complete, max_length=12)
+    assert reply.content == "one two 3456"
+    assert end_of(reply) == too_long("12")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    pieces=st.lists(
+        st.tuples(st.text(st.sampled_from("ab日😀\0\ud83d\ude00"), max_size=4), st.integers(0, 3)),
+        max_size=10,
+    ),
+    limit=st.integers(0, 20),
+    fails=st.booleans(),
+)
+async def test_both_ways_of_writing_write_the_same(
+    pieces: list[tuple[str, int]], limit: int, fails: bool
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for text, turns in pieces:
+            yield text
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        if fails:
+            raise CompletionError(ReplyErrorCode.COMPLETION_FAILED, "No more.")
+
+    whole = scalar_text(
+        "".join(text for text, _ in pieces)
+        .encode("utf-16-le", "surrogatepass")
+        .decode("utf-16-le", "surrogatepass")
+    )
+    for store in (FaultyStore(), ImmediateStore()):
+        reply = await produced(store, complete, max_length=limit)
+        assert reply.content == utf16_head(whole, limit)
+        if utf16_length(whole) > limit:
+            assert end_of(reply) == too_long(str(limit))
+        elif fails:
+            assert end_of(reply) == failed(ReplyErrorCode.COMPLETION_FAILED, "No more.")
+        else:
+            assert end_of(reply) == (Status.DONE, None)

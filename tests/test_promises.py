@@ -10,7 +10,7 @@ After each step everything that can be seen is compared with a model.
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -38,7 +38,6 @@ from graphql_app.errors import (
 )
 from graphql_app.interfaces import Store
 from graphql_app.messages import (
-    Chunk,
     Conversation,
     Message,
     Ref,
@@ -49,7 +48,7 @@ from graphql_app.messages import (
     utf16_length,
 )
 from graphql_app.stores import open_store
-from tests.chats import PATIENCE_SECONDS, Client, Window, abandon, settled
+from tests.chats import PATIENCE_SECONDS, Chunks, Client, Window, abandon, settled
 from tests.contracts.backends import BACKENDS, Backend
 from tests.faults import ANYTHING, Faults, FaultyStore, ScriptedCompletion, ScriptedCompletions
 
@@ -263,7 +262,7 @@ class Promises(RuleBasedStateMachine):
     def send_at_both_at_once(self, owner: str, conversation: str, pieces: list[str]) -> None:
         sent = self._new(0, owner, conversation)
 
-        async def send() -> list[AsyncGenerator[Chunk, None]]:
+        async def send() -> list[Chunks]:
             calls = [self._sending(process, sent) for process in (0, 1)]
             return await asyncio.gather(*map(asked, calls))
 
@@ -289,14 +288,12 @@ class Promises(RuleBasedStateMachine):
         self.sent.append(sent)
         return sent
 
-    def _sending(
-        self, process: int, sent: Sent
-    ) -> Callable[[], Awaitable[AsyncGenerator[Chunk, None]]]:
+    def _sending(self, process: int, sent: Sent) -> Callable[[], Awaitable[Chunks]]:
         return lambda: self._chat(process).send(
             self._named(sent.owner), sent.id, sent.conversation, sent.content
         )
 
-    def _send(self, process: int, sent: Sent) -> AsyncGenerator[Chunk, None]:
+    def _send(self, process: int, sent: Sent) -> Chunks:
         return self.ask(self._sending(process, sent))
 
     @rule(pick=picks, process=processes)
@@ -349,9 +346,7 @@ class Promises(RuleBasedStateMachine):
 
     # Followers
 
-    def _watch(
-        self, sent: Sent, process: int, stream: AsyncGenerator[Chunk, None], shown: str = ""
-    ) -> None:
+    def _watch(self, sent: Sent, process: int, stream: Chunks, shown: str = "") -> None:
         client = Client(stream, shown)
         viewer = Viewer(sent, process, client)
         viewer.task = self.loop.create_task(viewer.follow())
@@ -412,7 +407,7 @@ class Promises(RuleBasedStateMachine):
     def _resume(
         self, sent: Sent, process: int, shown: str, content: str | None, offset: int | None = None
     ) -> None:
-        def call() -> Awaitable[AsyncGenerator[Chunk, None]]:
+        def call() -> Awaitable[Chunks]:
             return self._chat(process).resume(
                 self._named(sent.owner), sent.reply_id, content=content, offset=offset
             )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import strawberry
-from graphql import DocumentNode
 
+from graphql_app.api.requests import Document
 from graphql_app.chat import ChatService
 
 ANONYMOUS = ""
@@ -18,14 +18,17 @@ class Context:
     """What is known of one operation, and of who runs it.
 
     The transport has to know an operation's kind before it runs, so it parses the document. `sent`
-    tells it that a message was stored.
+    tells it that a message was stored. `takes_feed` says that it can run through the chunks of a
+    subscription by itself, `lasts` that an extension has something to do at the operation's end.
     """
 
     chat: ChatService
     owner: str = ANONYMOUS
-    document: DocumentNode | None = None
+    document: Document | None = None
     document_is_valid: bool = False
     sent: Callable[[], None] = lambda: None
+    takes_feed: bool = False
+    lasts: bool = False
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,10 +1,12 @@
 """What a client asks for, whatever brought it: the checks that HTTP and WebSocket share."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
     FieldNode,
     GraphQLError,
@@ -23,6 +25,11 @@ CHANGING_SUBSCRIPTION = "sendMessage"
 MAX_TOKENS = 2_000
 """The most tokens of a document. Validation can take the square of their number, 0.2 s for so many,
 while everybody else waits; introspection has about 500."""
+
+REMEMBERED_DOCUMENTS = 128
+REMEMBERED_LENGTH = 2_048
+"""How many documents are remembered, and the longest of them. Nodes can take 400 times their text,
+so that the worst that anybody can make of it is 100 MB."""
 
 
 class MalformedError(Exception):
@@ -48,13 +55,16 @@ def decode_json(text: str | bytes) -> object:
     try:
         if isinstance(text, bytes):
             text = text.decode()  # By itself, json would guess the encoding.
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise MalformedError("The message is not valid JSON.") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def request_from(value: object) -> GraphQLRequest:
@@ -77,7 +87,33 @@ def request_from(value: object) -> GraphQLRequest:
     return GraphQLRequest(query, value.get("variables"), operation_name, value.get("extensions"))
 
 
-ParsedOperation: TypeAlias = tuple[DocumentNode, OperationDefinitionNode]
+@dataclass(slots=True, eq=False)
+class Document:
+    """A document, parsed, and what was found out about it."""
+
+    node: DocumentNode
+    plans: dict[str | None, Any] = field(default_factory=dict)
+    """What `delivery` made of its operations, by their names."""
+    _rules: object = None
+    _names: frozenset[str] | None = None
+
+    def is_valid_by(self, rules: object) -> bool:
+        """Whether it was found to be valid by these rules; then nobody has to look again."""
+        return self._rules == rules
+
+    def found_valid_by(self, rules: object) -> None:
+        self._rules = rules
+        self.plans.clear()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all its fields, in whatever fragment they hide, and of its directives."""
+        if self._names is None:
+            self._names = frozenset(_names(self.node))
+        return self._names
+
+
+ParsedOperation: TypeAlias = tuple[Document, OperationDefinitionNode]
 
 
 def parse_operation(query: str, operation_name: str | None) -> ParsedOperation:
@@ -86,11 +122,8 @@ def parse_operation(query: str, operation_name: str | None) -> ParsedOperation:
     Raises:
         GraphQLError: a syntax error, or no single operation is meant.
     """
-    try:
-        document = parse(query, max_tokens=MAX_TOKENS)
-    except RecursionError:
-        raise GraphQLSyntaxError(Source(query), 0, "The document is nested too deeply.") from None
-    operation = get_operation_ast(document, operation_name)
+    document = _remembered(query) if len(query) <= REMEMBERED_LENGTH else _parse(query)
+    operation = get_operation_ast(document.node, operation_name)
     if operation is None:
         raise GraphQLError(
             "The document has no single operation; name one in operationName."
@@ -100,20 +133,34 @@ def parse_operation(query: str, operation_name: str | None) -> ParsedOperation:
     return document, operation
 
 
-def changes_something(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
+def _parse(query: str) -> Document:
+    try:
+        return Document(parse(query, max_tokens=MAX_TOKENS))
+    except RecursionError:
+        raise GraphQLSyntaxError(Source(query), 0, "The document is nested too deeply.") from None
+
+
+# A program sends the same few documents over and over, and to parse and validate one takes longer
+# than all the rest. What cannot be parsed is not remembered.
+_remembered = lru_cache(REMEMBERED_DOCUMENTS)(_parse)
+
+
+def changes_something(document: Document, operation: OperationDefinitionNode) -> bool:
     """Whether an operation is one that a link or an image on a foreign page must not start."""
     if operation.operation is not OperationType.SUBSCRIPTION:
         return operation.operation is OperationType.MUTATION
-    return CHANGING_SUBSCRIPTION in _fields(document)
+    return CHANGING_SUBSCRIPTION in document.names
 
 
-def _fields(document: DocumentNode) -> set[str]:
-    """The names of all fields in a document, in whatever fragment they hide."""
+def _names(document: DocumentNode) -> set[str]:
     names: set[str] = set()
 
     class Names(Visitor):
         def enter_field(self, node: FieldNode, *_: object) -> None:
             names.add(node.name.value)
+
+        def enter_directive(self, node: DirectiveNode, *_: object) -> None:
+            names.add(f"@{node.name.value}")
 
     visit(document, Names())
     return names

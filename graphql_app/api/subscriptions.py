@@ -20,6 +20,7 @@ from graphql_app.api.types import (
     conversation_event,
     given,
 )
+from graphql_app.follower import Following
 
 
 @strawberry.type
@@ -31,9 +32,7 @@ class Subscription:
             "produced\nand stored when the client leaves."
         ),
     )
-    async def send_message(
-        self, info: Info, message: MessageInput
-    ) -> AsyncGenerator[domain.Chunk, None]:
+    async def send_message(self, info: Info, message: MessageInput) -> Following:
         context = info.context
         chunks = await context.chat.send(
             context.owner, message.id, message.conversation_id, message.content
@@ -45,9 +44,7 @@ class Subscription:
         graphql_type=AsyncGenerator[StreamChunk, None],
         description="Streams a reply from where the client is, up to its end.",
     )
-    async def resume_message(
-        self, info: Info, message: ResumeInput
-    ) -> AsyncGenerator[domain.Chunk, None]:
+    async def resume_message(self, info: Info, message: ResumeInput) -> Following:
         context = info.context
         return await context.chat.resume(
             context.owner,

@@ -5,7 +5,7 @@ https://graphql.github.io/graphql-over-http/draft/
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -47,7 +47,7 @@ from graphql_app.api.requests import (
     parse_operation,
     request_from,
 )
-from graphql_app.api.websocket import SocketAdapter, SocketHandler
+from graphql_app.api.websocket import Socket, SocketAdapter, SocketHandler
 from graphql_app.chat import ChatService
 from graphql_app.shutdown import Phase, Shutdown
 
@@ -107,28 +107,31 @@ class Transport(GraphQL[Context, None]):
         self._shutdown = shutdown or Shutdown()
         self._sockets = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         if scope["type"] == "websocket":
-            with suppress(WebSocketDisconnect):
-                await self._serve_socket(WebSocket(scope, receive, send))
-        else:
-            request = _BoundedRequest(scope, receive, self._max_body_bytes)
-            with suppress(ClientDisconnect):
-                response = await self._respond(request)
-                await response(scope, receive, send)
+            return self._serve_socket(Socket(scope, receive, send))
+        return self._serve_request(scope, receive, send)
+
+    async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = _BoundedRequest(scope, receive, self._max_body_bytes)
+        with suppress(ClientDisconnect):
+            response = await self._respond(request)
+            await response(scope, receive, send)
 
     async def _serve_socket(self, socket: WebSocket) -> None:
         if self._sockets >= self._max_sockets:
-            await socket.send_denial_response(
-                PlainTextResponse(
-                    "The server has reached its limit of open sockets; try again later.",
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                )
+            refusal = PlainTextResponse(
+                "The server has reached its limit of open sockets; try again later.",
+                HTTPStatus.SERVICE_UNAVAILABLE,
             )
+            with suppress(WebSocketDisconnect):
+                await socket.send_denial_response(refusal)
             return
         self._sockets += 1
         try:
             await self.run(socket)
+        except WebSocketDisconnect:
+            pass
         finally:
             self._sockets -= 1
 
@@ -256,7 +259,7 @@ class Transport(GraphQL[Context, None]):
         return response
 
     def encode_json(self, data: object) -> str:
-        return encode_json(data)
+        return encode_json(data).decode()
 
     async def create_streaming_response(
         self,

@@ -6,12 +6,13 @@ operation and nothing else, and nothing that a client does leaves a traceback in
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
 from graphql import GraphQLError, OperationType
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import (
@@ -27,10 +28,11 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from strawberry.types import ExecutionResult
 
 from graphql_app.api.context import Context
-from graphql_app.api.delivery import encode_json
+from graphql_app.api.delivery import Feed, encode_json
 from graphql_app.api.failures import present, presented
 from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscribe, frame_from
 from graphql_app.api.requests import (
+    Document,
     MalformedError,
     ParsedOperation,
     changes_something,
@@ -44,8 +46,23 @@ logger = logging.getLogger(__name__)
 INTERNAL_ERROR = 4500
 CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two.
 
-CLOSED = (WebSocketDisconnect, RuntimeError)
+WRITE = "graphql_app.write"
+"""The extension of ASGI by which our server takes a text, in UTF-8, at once: a function that says
+whether it did. If not, the text is to be sent as usual."""
+
+CLOSED = (WebSocketDisconnect, OSError, RuntimeError)
 """What sending raises on a closed socket: by the client, or by us or uvicorn for a bad frame."""
+
+
+class Socket(WebSocket):
+    """Starlette's socket, and the way around it for frames: the server checks the state anyway."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.send_directly = send
+        self.write: Callable[[bytes], bool] = (scope.get("extensions") or {}).get(
+            WRITE, lambda _: False
+        )
 
 
 class SocketAdapter(ASGIWebSocketAdapter):
@@ -56,7 +73,10 @@ class SocketAdapter(ASGIWebSocketAdapter):
 
     def __init__(self, view: Any, request: WebSocket, response: WebSocket) -> None:
         super().__init__(view, request, response)
+        assert isinstance(response, Socket)
         self._is_closed = False
+        self.send_directly = response.send_directly
+        self.write = response.write
 
     async def iter_json(
         self, *, ignore_parsing_errors: bool = False
@@ -79,11 +99,19 @@ class SocketAdapter(ASGIWebSocketAdapter):
             del value
 
     async def send_json(self, message: Mapping[str, object]) -> None:
-        text = encode_json(message)
+        await self.send_text(encode_json(message))
+
+    async def send_text(self, text: bytes) -> None:
+        # As bytes they would make a binary frame, which browsers show as a Blob.
+        event = {"type": "websocket.send", "text": text.decode()}
         try:
-            await self.ws.send_text(text)
+            await self.send_directly(event)
         except CLOSED as error:
             raise WebSocketDisconnected from error
+
+    def forget_headers(self) -> None:
+        """Nobody will ask for the headers of the handshake any more."""
+        self.ws.scope["headers"].clear()
 
     async def close(self, code: int, reason: str) -> None:
         self._is_closed = True
@@ -102,9 +130,10 @@ class SocketOperation(Operation[Context, None]):
         super().__init__(
             handler, frame.id, request.query, request.variables, request.operation_name
         )
-        self.document, definition = parsed
+        document, definition = parsed
+        self.document: Document | None = document
         self.streams = definition.operation is OperationType.SUBSCRIPTION
-        self.is_send = self.streams and changes_something(self.document, definition)
+        self.is_send = self.streams and changes_something(document, definition)
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def begin(self) -> None:
@@ -117,6 +146,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     Operations run side by side, but none begins before the sends that came before it.
     """
+
+    websocket: SocketAdapter
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -161,6 +192,10 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         except Exception:
             logger.exception("a connection could not be initialised")
             await self.websocket.close(INTERNAL_ERROR, "Internal server error")
+        else:
+            # What nobody needs any more would stay for as long as the socket: 3 KB.
+            self.connection_init_timeout_task = None
+            self.websocket.forget_headers()
 
     async def _subscribe(self, frame: Subscribe) -> None:
         if not self.connection_acknowledged:
@@ -208,7 +243,10 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             if earlier_send is not None:
                 # A stop or a clear must not overtake the send before it.
                 await asyncio.wait({earlier_send})
-            await self._deliver(operation)
+            feed = await self._execute(operation)
+            if feed is not None:
+                await self._drive(operation, feed)
+            await operation.send_operation_message({"id": operation.id, "type": "complete"})
         except WebSocketDisconnected:
             pass  # The socket's own loop ends, too, and cleans up.
         except Exception as error:
@@ -218,23 +256,49 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         finally:
             operation.begin()
 
-    async def _deliver(self, operation: SocketOperation) -> None:
-        """Executes an operation and sends its results."""
+    async def _execute(self, operation: SocketOperation) -> Feed | None:
+        """Executes an operation and sends its results; returns the rest, if that is a feed."""
         results = await self.schema.stream(
             operation.query,
             variable_values=operation.variables,
-            context_value=replace(self.context, document=operation.document, sent=operation.begin),
+            context_value=replace(
+                self.context, document=operation.document, sent=operation.begin, takes_feed=True
+            ),
             operation_name=operation.operation_name,
         )
+        # They may be large, and the operation may last.
+        operation.query, operation.variables, operation.document = "", None, None
         async with aclosing(results):
             async for result in results:
                 assert isinstance(result, ExecutionResult)
+                if isinstance(result.data, Feed):
+                    if result.data.ends_results:
+                        return result.data
+                    try:
+                        await self._drive(operation, result.data)
+                        continue
+                    except WebSocketDisconnected:
+                        raise
+                    except Exception as error:
+                        result = await results.athrow(error)
                 if result.data is None and (operation.streams or not _has_begun(result)):
                     # A stream that cannot go on ends with an error, never with null data.
                     await operation.send_initial_errors(result.errors or [])
-                    return
+                    break
                 await operation.send_next(result)
-        await operation.send_operation_message({"id": operation.id, "type": "complete"})
+        return None
+
+    async def _drive(self, operation: SocketOperation, feed: Feed) -> None:
+        """Sends all chunks of a feed."""
+        frame = feed.plan.frames(operation.id)
+        send, write = self.websocket.send_text, self.websocket.write
+        async with aclosing(feed.chunks) as chunks:
+            chunks.push_to(lambda chunk: not operation.completed and write(frame(chunk)))
+            async for chunk in chunks:
+                if operation.completed:
+                    return
+                await send(frame(chunk))
+                del chunk  # It may be long, and would stay while there is nothing to say.
 
     def forget_id(self, id: str) -> None:
         self.operations.pop(id, None)

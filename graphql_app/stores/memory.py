@@ -1,6 +1,7 @@
 """The memory store: one process, nothing survives it, and every change is told at once."""
 
 import itertools
+import math
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
@@ -54,28 +55,29 @@ def from_url(url: str) -> "MemoryStore":
 class _Text:
     """A text that grows at its end and is read from anywhere, without copying what is there."""
 
-    __slots__ = ("_ends", "_pieces")
+    __slots__ = ("_ends", "_pieces", "end")
 
     def __init__(self, text: str = "") -> None:
         self._pieces: list[str] = []
         self._ends: list[int] = []
+        self.end = 0
         self.append(text)
-
-    @property
-    def end(self) -> int:
-        return self._ends[-1] if self._ends else 0
 
     def append(self, text: str) -> None:
         if text:
-            self._ends.append(self.end + utf16_length(text))
+            self.end += utf16_length(text)
+            self._ends.append(self.end)
             self._pieces.append(text)
 
     def tail(self, offset: int) -> tuple[int, str]:
         """The text from `offset` on, and where it begins, as `utf16_tail` has it."""
         if offset >= self.end:
             return self.end, ""
-        index = bisect_right(self._ends, offset)
-        start = self._ends[index - 1] if index else 0
+        ends = self._ends
+        if len(ends) > 1 and offset == ends[-2]:
+            return offset, self._pieces[-1]  # Most readers lack just what came last.
+        index = bisect_right(ends, offset)
+        start = ends[index - 1] if index else 0
         begin, head = utf16_tail(self._pieces[index], offset - start)
         if index + 1 == len(self._pieces):
             return start + begin, head
@@ -153,7 +155,7 @@ class MemoryStore:
     """
 
     shared = False
-    poll_seconds = 5.0  # A safety net: every change wakes its watchers.
+    poll_seconds = math.inf  # Every change wakes its watchers.
 
     def __init__(
         self,
@@ -252,12 +254,23 @@ class MemoryStore:
         self._log(thread, row, ended=False)
         return row
 
+    @property
+    def immediate(self) -> "MemoryStore":
+        return self
+
     async def append(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
+        self.append_now(ref, lease, at_offset, text)
+
+    def append_now(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
         row = self._rows.get(ref)
-        if row is None or row.status.is_final or row.lease != lease:
+        if (
+            row is None
+            or row.status is not Status.STREAMING
+            or (row.lease is not lease and row.lease != lease)
+        ):
             raise FencedError(f"reply {ref.id!r} is not streaming under {lease}")
         _write(row.text, at_offset, text)
-        self._wake(ref)
+        self._watchers.wake_one(ref)
 
     async def finish(
         self,
@@ -300,6 +313,9 @@ class MemoryStore:
                 self._wake(row.lease)
 
     async def read(self, ref: Ref, after_offset: int) -> Slice:
+        return self.read_now(ref, after_offset)
+
+    def read_now(self, ref: Ref, after_offset: int) -> Slice:
         row = self._reply(ref)
         offset, text = row.text.tail(after_offset)
         return Slice(offset, text, row.text.end, row.status, row.error)

@@ -252,6 +252,7 @@ class RedisStore:
     """Messages in a Redis server, for any number of processes."""
 
     shared = True
+    immediate = None
     poll_seconds = 5.0  # A safety net: every change wakes its watchers.
 
     def __init__(

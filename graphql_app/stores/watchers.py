@@ -39,11 +39,20 @@ class Watchers(Generic[K]):
 
     def wake(self, topics: Iterable[K]) -> None:
         for topic in topics:
-            watchers = self._watchers.get(topic, {})
-            # Who is woken may stop watching, or have others stop.
-            for watcher, wake in tuple(watchers.items()):
-                if watcher in watchers:
-                    wake()
+            self.wake_one(topic)
+
+    def wake_one(self, topic: K) -> None:
+        watchers = self._watchers.get(topic)
+        if watchers is None:
+            return
+        if len(watchers) == 1:
+            [wake] = watchers.values()
+            wake()
+            return
+        # Who is woken may stop watching, or have others stop.
+        for watcher, wake in tuple(watchers.items()):
+            if watcher in watchers:
+                wake()
 
     def wake_all(self) -> None:
         """Wakes everybody: some news may have been lost."""

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from strawberry.exceptions import ConnectionRejectionError
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
@@ -20,8 +20,11 @@ from websockets.frames import Close
 from graphql_app.api.context import Context
 from graphql_app.api.schema import schema
 from graphql_app.api.transport import Transport
+from graphql_app.app import create_app
 from graphql_app.chat import ChatService
 from graphql_app.completions.echo import echo
+from graphql_app.settings import Settings
+from graphql_app.socket_protocol import SocketProtocol
 from tests.faults import FaultyStore
 from tests.wire import Socket, eventually, open_socket
 
@@ -234,3 +237,29 @@ async def test_a_playground_that_was_not_built_is_404_with_a_sentence(chat: Chat
         answer = await client.get("/graphql", headers={"accept": "text/html"})
     assert answer.status_code == 404
     assert answer.text == "The playground was not built; `make setup` builds it."
+
+
+@pytest.mark.parametrize("prefix", ["", "/chat", "/a/b"])
+async def test_the_application_takes_sockets_wherever_it_is_mounted(prefix: str) -> None:
+    inner = create_app(Settings(completion="echo"))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with inner.router.lifespan_context(inner):
+            yield
+
+    outer = Starlette(routes=[Mount(prefix, inner)], lifespan=lifespan)
+    config = uvicorn.Config(outer, port=0, log_config=None, ws=SocketProtocol)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    await eventually(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{port}{prefix}/graphql"
+            assert (await client.post(url, json={"query": "{ __typename }"})).status_code == 200
+        async with open_socket(f"ws://127.0.0.1:{port}{prefix}/graphql") as socket:
+            assert (await socket.execute("{ __typename }"))["data"] == {"__typename": "Query"}
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(serving, 10)

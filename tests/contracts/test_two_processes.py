@@ -13,7 +13,7 @@ from graphql_app.errors import (
     MessageIdConflictError,
     MessageNotFoundError,
 )
-from graphql_app.follower import follow
+from graphql_app.follower import Audiences
 from graphql_app.interfaces import Added, Slice
 from graphql_app.messages import (
     Message,
@@ -33,7 +33,7 @@ LAG_SECONDS = 2.0
 
 @asynccontextmanager
 async def following(scene: Scene, reply: str) -> AsyncIterator[Client]:
-    client = Client(follow(scene.store, scene.ref(reply), 0))
+    client = Client(Audiences(scene.store).follow(scene.ref(reply), 0))
     yield client
     await client.leave()
 

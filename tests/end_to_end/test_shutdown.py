@@ -492,3 +492,32 @@ async def test_a_store_that_is_away_does_not_keep_the_process(tmp_path: Path) ->
             assert await ends(server) == -signal.SIGTERM
     finally:
         redis.kill()
+
+
+async def test_at_full_speed_every_frame_is_whole_and_the_close_is_the_last() -> None:
+    with serving(*answering()) as server:
+        async with AsyncExitStack() as stack:
+            sockets = [await stack.enter_async_context(open_socket(server.url)) for _ in range(5)]
+            for number, socket in enumerate(sockets):
+                for words in range(4):
+                    message = {"message": {"id": f"{number} {words}", "content": "words 10000000"}}
+                    await socket.subscribe(SEND, message)
+
+            async def read(socket: Socket) -> int:
+                count = 0
+                with suppress(ConnectionClosed):
+                    while True:
+                        frame = json.loads(await socket.connection.recv())
+                        assert frame["type"] == "next"
+                        count += 1
+                return count
+
+            reading = [asyncio.create_task(read(socket)) for socket in sockets]
+            await asyncio.sleep(0.5)
+            server.send_signals(signal.SIGTERM)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                counts = await asyncio.gather(*reading)
+            assert min(counts) > 10
+            # 1002, or none, is what bytes behind the close or a torn frame would give.
+            assert {socket.connection.close_code for socket in sockets} == {1012}
+        await ends(server)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.end_to_end.answers import BLOCK
 from tests.processes import ServerProcess, serving
 from tests.wire import MESSAGE, PATIENCE_SECONDS, RESUME, SEND, Refused, Reply, Socket, open_socket
 
@@ -304,6 +305,117 @@ async def test_sending_one_id_on_several_sockets_at_once_is_one_reply_with_one_t
     for reply in replies:
         assert reply.content == message["content"]
         await check_stored(quick, message, reply)
+
+
+# At full speed, and for many.
+
+
+ROUGH = {
+    "aliases": (
+        "id: messageId at: offset from: offset delta: text again: text status "
+        "error { code message }"
+    ),
+    "fragments": "...All ... on StreamChunk { text } ...Rest @include(if: true)",
+    "__typename": "__typename messageId text offset status error { __typename code message }",
+}
+
+
+@pytest.mark.parametrize("selected", ROUGH.values(), ids=ROUGH.keys())
+@pytest.mark.parametrize("id", ["%s", '{"}', "\\", "日\n\u2028", "\ud800"], ids=ascii)
+async def test_any_selection_under_any_operation_id_is_streamed_exactly(
+    instant_server: ServerProcess, selected: str, id: str
+) -> None:
+    content = '%s "two" {three} \\four 日本\u2028 \U0001f600 ' * 20 + "end"
+    fragments = (
+        "fragment All on StreamChunk { messageId offset ...Rest } "
+        "fragment Rest on StreamChunk { status error { code } }"
+    )
+    query = (
+        "subscription ($message: MessageInput!) { sendMessage(message: $message) "
+        f"{{ {selected} }} }} " + fragments * ("...All" in selected)
+    )
+    reply = ""
+    statuses = []
+    async with open_socket(instant_server.url) as socket:
+        await socket.subscribe(query, {"message": draft(content)}, id=id)
+        async for frame in socket.frames(id):
+            if frame["type"] == "next":
+                chunk = frame["payload"]["data"]["sendMessage"]
+                text = chunk["delta"] if "delta" in chunk else chunk["text"]
+                at = chunk["at"] if "at" in chunk else chunk["offset"]
+                assert chunk.get("again", text) == text
+                assert chunk.get("from", at) == at
+                assert chunk.get("__typename", "StreamChunk") == "StreamChunk"
+                assert at == units(reply)
+                reply += text
+                statuses.append(chunk["status"])
+    assert frame["type"] == "complete"
+    assert reply == content
+    assert statuses == ["STREAMING"] * (len(statuses) - 1) + ["DONE"]
+    instant_server.check_log()
+
+
+async def test_many_who_follow_one_reply_all_get_the_exact_text(quick: ServerProcess) -> None:
+    message = draft("word  日本 \U0001f600 " * 60 + "end")
+    async with AsyncExitStack() as stack:
+        sender = await stack.enter_async_context(open_socket(quick.url))
+        sent = await sender.follow(SEND, {"message": message}, most_chunks=2)
+        sockets = [await stack.enter_async_context(open_socket(quick.url)) for _ in range(60)]
+        resume = {"message": {"id": sent.message_id}}
+
+        async def follow(socket: Socket, number: int) -> Reply:
+            await asyncio.sleep(number * 0.005)  # So that all are somewhere else.
+            return await socket.follow(RESUME, resume)
+
+        *replies, whole = await asyncio.gather(
+            *(follow(socket, number) for number, socket in enumerate(sockets)), sender.rest(sent)
+        )
+    for reply in (*replies, whole):
+        assert (reply.content, reply.status) == (message["content"], "DONE")
+
+
+async def test_many_replies_at_full_speed_on_one_socket_are_all_exact(
+    instant_server: ServerProcess,
+) -> None:
+    messages = [draft(f"{number} {'word 日 ' * 300}end {number}") for number in range(20)]
+    replies = {f"{number}": Reply() for number in range(len(messages))}
+    ended = 0
+    async with open_socket(instant_server.url) as socket:
+        for number, message in enumerate(messages):
+            await socket.subscribe(SEND, {"message": message}, id=f"{number}")
+        while ended < len(messages):
+            frame = await socket.receive()
+            if frame["type"] == "complete":
+                ended += 1
+            else:
+                replies[frame["id"]].apply(frame["payload"]["data"]["sendMessage"])
+    for message, reply in zip(messages, replies.values(), strict=True):
+        assert (reply.content, reply.status) == (message["content"], "DONE")
+
+
+async def test_a_client_that_reads_slowly_gets_everything_in_the_end(
+    obedient_server: ServerProcess,
+) -> None:
+    blocks, followers = 80, 60  # More than what the system's own buffers hold.
+    async with open_socket(obedient_server.url) as sender, open_socket(obedient_server.url) as slow:
+        sent = await sender.follow(SEND, {"message": draft(f"blocks {blocks}")}, most_chunks=1)
+        replies = {f"{number}": Reply() for number in range(followers)}
+        for id in replies:
+            await slow.subscribe(RESUME, {"message": {"id": sent.message_id}}, id=id)
+        slow.connection.transport.pause_reading()
+        await sender.rest(sent)
+        slow.connection.transport.resume_reading()
+        ended = 0
+        while ended < followers:
+            frame = await slow.receive()
+            if frame["type"] == "complete":
+                ended += 1
+            else:
+                replies[frame["id"]].apply(frame["payload"]["data"]["resumeMessage"])
+    for reply in replies.values():
+        assert (reply.content, reply.status) == (BLOCK * blocks, "DONE")
+    assert min(len(reply.chunks) for reply in replies.values()) < blocks, "chunks were joined"
+    obedient_server.check_log()
 
 
 # Ending.

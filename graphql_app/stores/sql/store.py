@@ -64,6 +64,7 @@ class SqlStore(ABC):
     """
 
     shared = True
+    immediate = None
     poll_seconds = 5.0  # A safety net: watchers are woken.
     append_rest_seconds = 0.02
     """The pause between the beginnings of two groups of appends: a longer one costs less."""

@@ -1,0 +1,33 @@
+"""The application, in whatever server it runs."""
+
+import inspect
+import warnings
+
+import uvicorn
+
+from graphql_app.app import create_app
+from graphql_app.settings import Settings
+
+with warnings.catch_warnings():
+    # It says which client it would rather stand on.
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
+
+PROTOCOL = "graphql-transport-ws"
+
+
+def test_any_server_sees_that_the_application_is_one_of_asgi_3() -> None:
+    application = create_app(Settings())
+    config = uvicorn.Config(application, log_config=None)
+    config.load()
+    assert config.interface == "asgi3"
+    # As others look at it.
+    assert inspect.iscoroutinefunction(application.__call__)
+
+
+def test_a_client_of_starlette_can_use_the_application() -> None:
+    with TestClient(create_app(Settings(completion="echo"))) as client:
+        assert client.get("/healthz").text == "ok"
+        with client.websocket_connect("/graphql", subprotocols=[PROTOCOL]) as socket:
+            socket.send_json({"type": "connection_init"})
+            assert socket.receive_json() == {"type": "connection_ack"}
