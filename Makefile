@@ -2,7 +2,7 @@
 # Each sets up what it needs, once.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test chaos check format lint types fresh lock schema reload clean
+.PHONY: help setup serve test chaos bench check format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
 PAGE := graphql_app/static/playground.html
@@ -22,6 +22,9 @@ test: setup ## Runs the tests.
 
 chaos: setup ## Attacks every store with real faults for 15 minutes, or as CHAOS="…" says.
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+bench: setup benchmarks/peers/node_modules/.ready ## Measures streaming beside other servers, or as BENCH="…" says.
+	$(BIN)/python -m benchmarks.streaming $(BENCH)
 
 check: setup lint types fresh ## Runs all that CI runs.
 	CI=true $(BIN)/pytest
@@ -64,6 +67,10 @@ clean: ## Removes what the other targets made.
 
 client/node_modules/.ready: client/package.json client/package-lock.json
 	cd client && npm ci --no-audit --no-fund
+	touch $@
+
+benchmarks/peers/node_modules/.ready: benchmarks/peers/package.json benchmarks/peers/package-lock.json
+	cd benchmarks/peers && npm ci --no-audit --no-fund
 	touch $@
 
 $(PAGE): client/node_modules/.ready $(CLIENT)

@@ -1,0 +1,1 @@
+"""The servers to compare with: each small, honest, and saying the same words."""
