@@ -9,9 +9,8 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_app.api.schema import schema
@@ -19,6 +18,7 @@ from graphql_app.api.transport import Transport
 from graphql_app.chat import ChatService
 from graphql_app.completions import open_completion
 from graphql_app.errors import StoreUnavailableError
+from graphql_app.pages import CHAT, Pages
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.stores import open_store
@@ -74,10 +74,11 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         lease_seconds=settings.lease_seconds,
         drain_seconds=settings.drain_seconds,
     )
+    pages = Pages(STATIC)
     transport = Transport(
         schema,
         chat,
-        playground=STATIC / "playground.html",
+        pages=pages,
         max_body_bytes=settings.max_message_bytes,
         max_sockets=settings.max_sockets,
         max_operations_per_socket=settings.max_operations_per_socket,
@@ -95,8 +96,8 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
                 await stack.enter_async_context(chat)
             yield
 
-    async def home(_: Request) -> Response:
-        return RedirectResponse("/graphql")
+    async def home(request: Request) -> Response:
+        return await pages.page(CHAT, request)
 
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -118,7 +119,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             Route("/readyz", ready),
             Route("/graphql", transport),
             WebSocketRoute("/graphql", transport),
-            Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
+            Mount("/static", pages),
         ],
         lifespan=lifespan,
     )

@@ -2,8 +2,9 @@
 
 A producer and its followers never meet except in the store:
 
-    send ─▶ store.add ─▶ producer ─▶ store.append … store.finish
-    resume, send ─▶ follower ─▶ store.read, until the final status
+    send ─▶ store.add ──────────────┬▶ producer ─▶ store.append … store.finish
+    regenerate ─▶ store.add_reply ──┘
+    resume, send, regenerate ─▶ follower ─▶ store.read, until the final status
     stop, clear ─▶ store ─▶ lease keeper ─▶ the producer is fenced
 """
 
@@ -11,8 +12,9 @@ import asyncio
 import itertools
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from typing import TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from graphql_app.errors import (
     BadUserInputError,
@@ -23,7 +25,15 @@ from graphql_app.errors import (
     TooManyRepliesError,
 )
 from graphql_app.follower import OUTAGE_SECONDS, Audiences, Following
-from graphql_app.interfaces import Added, Completion, Draft, Events, Lease, Store
+from graphql_app.interfaces import (
+    Added,
+    Completion,
+    Draft,
+    Events,
+    Lease,
+    ReplyDraft,
+    Store,
+)
 from graphql_app.lease_keeper import LeaseKeeper
 from graphql_app.limits import Limits
 from graphql_app.messages import (
@@ -42,6 +52,9 @@ from graphql_app.wakeup import Wakeup
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+Adding: TypeAlias = Callable[[int, Lease], Awaitable[Added]]
+"""Stores a reply, given how many renewals were begun, and the lease that it shall stream under."""
 
 ADD_SECONDS = 3.0
 """How long after the first failure a message is still tried to be added, before the client is asked
@@ -82,6 +95,7 @@ class ChatService:
         self._drain_seconds = drain_seconds
         # A reply is here from before it is stored until its producer is done; None: not started.
         self._running: dict[Ref, Producer | None] = {}
+        self._turns: WeakValueDictionary[Ref, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = Wakeup()
         self._hurried = False
@@ -113,8 +127,41 @@ class ChatService:
         self._limits.check_id("conversationId", conversation_id)
         self._limits.check_content("content", content)
         message, conversation = Ref(owner, id), ConversationRef(owner, conversation_id)
+        reply = Ref(owner, uuid.uuid4().hex)
+
+        def add(renewals: int, lease: Lease) -> Awaitable[Added]:
+            return self._store.add(Draft(message, conversation, content, reply, renewals), lease)
+
+        return await self._answer(reply, add, unless=message)
+
+    async def regenerate(self, owner: str, id: str, message_id: str) -> Following:
+        """Starts another reply to a user's message and follows it from the beginning.
+
+        Asking for one reply again joins it, whoever asks and whenever.
+
+        Args:
+            id: the new reply's.
+            message_id: the user's message, or one of its replies.
+
+        Raises:
+            MessageNotFoundError: there is no such message.
+            MessageIdConflictError, MessageClearedError: the id was used before, or the message
+                was cleared.
+            ReplyStreamingError: the newest reply to the message has not ended.
+            TooManyRepliesError: a new reply is more than may stream.
+        """
+        self._limits.check_id("id", id)
+        self._limits.check_id("messageId", message_id)
+        reply, message, token = Ref(owner, id), Ref(owner, message_id), uuid.uuid4().hex
+
+        def add(renewals: int, lease: Lease) -> Awaitable[Added]:
+            return self._store.add_reply(ReplyDraft(message, reply, token, renewals), lease)
+
+        return await self._answer(reply, add, unless=reply)
+
+    async def _answer(self, reply: Ref, add: Adding, *, unless: Ref) -> Following:
         # The client may leave at any moment; what it sent is stored and answered all the same.
-        added = await asyncio.shield(self._detached(self._begin(message, conversation, content)))
+        added = await asyncio.shield(self._detached(self._begin(reply, add, unless)))
         return self._audiences.follow(added.reply, 0, is_new=added.created)
 
     async def resume(
@@ -195,6 +242,10 @@ class ChatService:
         except MessageNotFoundError as error:
             raise BadUserInputError("before", "must be a message of this conversation") from error
 
+    async def replies(self, owner: str, id: str) -> tuple[Message, ...]:
+        """All replies to a user's message, oldest first; as many as a list has at most."""
+        return await self._store.replies(Ref(owner, id), self._limits.list_size)
+
     async def conversations(
         self, owner: str, *, first: int | None = None
     ) -> tuple[Conversation, ...]:
@@ -240,20 +291,29 @@ class ChatService:
 
     # Producing.
 
-    async def _begin(self, message: Ref, conversation: ConversationRef, content: str) -> Added:
-        """Stores a message and starts its producer.
+    async def _begin(self, reply: Ref, add: Adding, unless: Ref) -> Added:
+        """Stores a reply and starts its producer.
 
         Runs detached, so that a client that leaves cannot come between the two.
+
+        Args:
+            unless: if this message is there, nothing new is stored.
         """
-        is_full = len(self._running) >= self._limits.replies
-        if is_full and await self._store.message(message) is None:
-            raise TooManyRepliesError(self._limits.replies)
-        reply = Ref(message.owner, uuid.uuid4().hex)
+        # Several may ask for one reply at the same time, by the id that their client made.
+        async with self._turns.setdefault(reply, asyncio.Lock()):
+            if reply in self._running:
+                added, _ = await self._add(add)
+                return added
+            is_full = len(self._running) >= self._limits.replies
+            if is_full and await self._store.message(unless) is None:
+                raise TooManyRepliesError(self._limits.replies)
+            return await self._start(reply, add)
+
+    async def _start(self, reply: Ref, add: Adding) -> Added:
         self._running[reply] = None
-        draft = Draft(message, conversation, content, reply, self._keeper.renewals)
         added = None
         try:
-            added, lease = await self._add(draft)
+            added, lease = await self._add(add)
         finally:
             if added is None or not added.created:
                 self._forget(reply)
@@ -271,15 +331,16 @@ class ChatService:
             self._detached(self._produce(reply, producer))
         return added
 
-    async def _add(self, draft: Draft) -> tuple[Added, Lease]:
+    async def _add(self, add: Adding) -> tuple[Added, Lease]:
         """Adds a draft, again if the answer was lost, and under the lease that then is ours."""
         loop = asyncio.get_running_loop()
+        renewals = self._keeper.renewals
         deadline = None
         for pause in itertools.chain(ADD_AGAIN_SECONDS, itertools.repeat(ADD_AGAIN_SECONDS[-1])):
             lease = self._keeper.lease
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await self._store.add(draft, lease), lease
+                    return await add(renewals, lease), lease
             except (StoreUnavailableError, TimeoutError):
                 pass
             except FencedError:

@@ -6,6 +6,7 @@
     │   ├── MessageNotFoundError      MESSAGE_NOT_FOUND
     │   ├── MessageIdConflictError    MESSAGE_ID_CONFLICT
     │   ├── MessageClearedError       MESSAGE_CLEARED
+    │   ├── ReplyStreamingError       REPLY_STREAMING
     │   ├── TooManyRepliesError       TOO_MANY_REPLIES
     │   ├── TooManyOperationsError    TOO_MANY_OPERATIONS
     │   ├── UnauthenticatedError      UNAUTHENTICATED
@@ -70,6 +71,18 @@ class MessageClearedError(ChatError):
     def __init__(self, id: str) -> None:
         super().__init__(
             f"The message {_quoted(id)} was cleared or has expired; its id stays used."
+        )
+        self.id = id
+
+
+class ReplyStreamingError(ChatError):
+    """Another reply was asked for while the one before it streams; nothing was stored."""
+
+    code = "REPLY_STREAMING"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(
+            f"The reply {_quoted(id)} is still streaming; stop it first, or wait for its end."
         )
         self.id = id
 

@@ -59,8 +59,22 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyDraft:
+    """Another reply that is to be stored, to a user's message that is there.
+
+    `message` is that message, or one of its replies. A client makes the id of `reply`, so that
+    several drafts may have it; `token` tells them apart. `renewals` is as in a `Draft`.
+    """
+
+    message: Ref
+    reply: Ref
+    token: str
+    renewals: int
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
-    """The newest reply to a draft's message, and whether it is the draft's own.
+    """The reply that answers a draft, and whether it is the draft's own.
 
     The draft's own: stored by this call, or by an earlier try of it whose answer was lost.
     """
@@ -169,8 +183,8 @@ class Store(Protocol):
         """Ends the replies of all leases that ran out, as PRODUCER_LOST; returns how many.
 
         A store that keeps replies only for a time after their end (`?ttl=`) also removes those
-        whose time is over, each with its user's message. For readers and writers that is a clear:
-        their ids stay used, and windows start over.
+        whose time is over, and a user's message with the newest reply to it. For readers and
+        writers that is a clear: their ids stay used, and windows start over.
 
         A process that has just seen the store unavailable does not call this for the time of a
         lease: the others could not renew either.
@@ -186,6 +200,25 @@ class Store(Protocol):
         Raises:
             MessageIdConflictError: the id was used for something else.
             MessageClearedError: the id was used for a message that was cleared.
+            FencedError: the lease was swept.
+        """
+
+    async def add_reply(self, draft: ReplyDraft, lease: Lease) -> Added:
+        """Stores another reply to a user's message, empty and streaming, in one step.
+
+        The reply streams under `lease`. It takes the place of the newest one before it, with that
+        one's time: `messages`, `history` and resets have it instead. The message itself stays as
+        it is. The replies before the newest are still there for `message`, `read` and `replies`.
+
+        If there is a reply with this id, which was added here and to the same message, nothing is
+        stored, and that reply is returned. So the same draft may be added again, and a draft with
+        the same reply joins it.
+
+        Raises:
+            MessageNotFoundError: there is no such message.
+            MessageClearedError: it was cleared, or the reply's id was used for what was cleared.
+            MessageIdConflictError: the reply's id was used for something else.
+            ReplyStreamingError: the newest reply to the message has not ended.
             FencedError: the lease was swept.
         """
 
@@ -246,9 +279,15 @@ class Store(Protocol):
     ) -> tuple[Message, ...]:
         """The newest `last` messages, of those older than `before` if given; oldest first.
 
+        Of the replies to one message only the newest is among them. `before` may be any reply: all
+        replies to a message have one place.
+
         Raises:
             MessageNotFoundError: `before` is no message of this conversation.
         """
+
+    async def replies(self, ref: Ref, last: int) -> tuple[Message, ...]:
+        """The newest `last` replies to a user's message, oldest first; none to anything else."""
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
         """The owner's conversations that have messages, the most recently used first."""
@@ -256,7 +295,8 @@ class Store(Protocol):
     async def history(self, reply: Ref) -> tuple[Message, ...]:
         """What a completion answers: the messages before a reply, its user's message last.
 
-        Each counts with the text it has now; those without text are left out.
+        Each counts with the text it has now; those without text are left out, and so are replies
+        that another one has taken the place of.
 
         Raises:
             FencedError: the reply has ended; it needs no completion any more.
@@ -264,7 +304,7 @@ class Store(Protocol):
         """
 
     async def clear(self, conversation: ConversationRef) -> int:
-        """Removes all messages of a conversation and returns how many.
+        """Removes all messages of a conversation, with all replies, and returns how many.
 
         Their ids stay used for at least 24 hours. Calling it again returns 0.
         """
@@ -272,10 +312,11 @@ class Store(Protocol):
     async def events(self, conversation: ConversationRef, cursor: int | None, last: int) -> Events:
         """What happened since a cursor, which an earlier call returned.
 
-        Without a cursor, and when single events cannot say what happened (after a clear, or when
-        they are gone), the first event is a `MessagesReset` with the newest `last` messages, in the
-        same snapshot as the new cursor. Each message gives an event when it was added, as it was
-        then, and each reply another when it ended.
+        Without a cursor, and when single events cannot say what happened (after a clear, when a
+        reply took the place of another, or when they are gone), the first event is a
+        `MessagesReset` with the newest `last` messages, in the same snapshot as the new cursor.
+        Each message gives an event when it was added, as it was then, and each reply another when
+        it ended.
         """
 
     def watch(self, topic: Topic, wake: Callable[[], None]) -> Callable[[], None]:

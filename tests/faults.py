@@ -256,6 +256,11 @@ class ScriptedCompletions:
     def answering(self, question: str) -> ScriptedCompletion:
         return self._answers[question]
 
+    def answering_anew(self, question: str) -> ScriptedCompletion:
+        """One for the next time that the question is asked."""
+        del self._answers[question]
+        return self._answers[question]
+
     @property
     def answers(self) -> dict[str, ScriptedCompletion]:
         return dict(self._answers)

@@ -784,3 +784,27 @@ async def test_events_begin_anew_with_a_reset_after_a_cut() -> None:
         seen = [await anext(events) for _ in range(3)]
     assert [type(event) for event in seen] == [MessagesReset, MessageChanged, MessagesReset]
     assert server.operations[0]["variables"] == {"conversationId": "default", "last": 5}
+
+
+# Asking for another reply
+
+
+async def test_another_reply_is_followed_to_its_end() -> None:
+    script: list[Step] = [chunk(0, ""), chunk(0, "two", "DONE")]
+    async with scripted([*script, COMPLETE]) as server, ChatClient(server.url) as client:
+        assert await contents(client.regenerate("m1", id="r1")) == ["", "two"]
+    [operation] = server.operations
+    assert "regenerateMessage" in operation["query"]
+    assert operation["variables"] == {"message": {"id": "r1", "messageId": "m1"}}
+
+
+async def test_another_reply_that_was_cut_is_asked_for_with_the_same_id_and_then_resumed() -> None:
+    async with (
+        scripted([CUT], [chunk(0, "one"), CUT], [chunk(3, "", "DONE"), COMPLETE]) as server,
+        ChatClient(server.url, retry=QUICK) as client,
+    ):
+        assert await contents(client.regenerate("m1")) == ["one", "one"]
+    first, again, resumed = (operation["variables"]["message"] for operation in server.operations)
+    assert first == again
+    assert len(first["id"]) == 36
+    assert resumed == {"id": "r1", "content": "one"}

@@ -622,8 +622,12 @@ def test_the_built_package_serves_without_the_source(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
     url = f"sqlite:///{tmp_path / 'chat.db'}"
     with serving("--store", url, environment=environment, directory=tmp_path) as server:
-        page = httpx.get(f"{server.http}/graphql", headers={"accept": "text/html"})
-    assert page.status_code == 200
+        pages = [
+            httpx.get(f"{server.http}{path}", headers={"accept": "text/html"})
+            for path in ("/", "/graphql")
+        ]
+    assert [page.status_code for page in pages] == [200, 200]
+    assert all("<html" in page.text for page in pages)
 
 
 def files_below(folder: Path) -> set[Path]:

@@ -12,6 +12,7 @@ from graphql_app.errors import (
     MessageClearedError,
     MessageIdConflictError,
     MessageNotFoundError,
+    ReplyStreamingError,
     StoreUnavailableError,
     TooManyOperationsError,
     TooManyRepliesError,
@@ -47,6 +48,11 @@ from graphql_app.messages import ReplyErrorCode
             MessageClearedError("m1"),
             "MESSAGE_CLEARED",
             "The message 'm1' was cleared or has expired; its id stays used.",
+        ),
+        (
+            ReplyStreamingError("r1"),
+            "REPLY_STREAMING",
+            "The reply 'r1' is still streaming; stop it first, or wait for its end.",
         ),
         (
             TooManyRepliesError(5),
@@ -88,6 +94,7 @@ def test_there_is_no_expected_failure_but_those_drawn_in_the_tree() -> None:
         "MessageNotFoundError": "MESSAGE_NOT_FOUND",
         "MessageIdConflictError": "MESSAGE_ID_CONFLICT",
         "MessageClearedError": "MESSAGE_CLEARED",
+        "ReplyStreamingError": "REPLY_STREAMING",
         "TooManyRepliesError": "TOO_MANY_REPLIES",
         "TooManyOperationsError": "TOO_MANY_OPERATIONS",
         "UnauthenticatedError": "UNAUTHENTICATED",
@@ -115,6 +122,7 @@ def test_an_error_holds_its_facts() -> None:
     assert MessageIdConflictError("m1", "a reply").id == "m1"
     assert MessageIdConflictError("m1", "a reply").used_for == "a reply"
     assert MessageClearedError("m1").id == "m1"
+    assert ReplyStreamingError("r1").id == "r1"
     assert TooManyRepliesError(5).limit == 5
     assert TooManyOperationsError(100).limit == 100
 

@@ -1,10 +1,10 @@
 """The promises, whatever happens in whatever order, on every store.
 
 Hypothesis plays: two processes on one store, two owners who use the same ids, clients that read
-fast, slowly or not at all, cuts, resumes with every kind of text, repeated sends, stops, clears,
-restarts, and calls to the store that fail or whose answers are lost. Where a store can be shared,
-each process has its own connection to it, and processes die or sleep longer than their lease.
-After each step everything that can be seen is compared with a model.
+fast, slowly or not at all, cuts, resumes with every kind of text, repeated sends, further replies
+to one message, stops, clears, restarts, and calls to the store that fail or whose answers are lost.
+Where a store can be shared, each process has its own connection to it, and processes die or sleep
+longer than their lease. After each step everything that can be seen is compared with a model.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from graphql_app.errors import (
     MessageClearedError,
     MessageIdConflictError,
     MessageNotFoundError,
+    ReplyStreamingError,
     StoreUnavailableError,
 )
 from graphql_app.interfaces import Store
@@ -73,7 +74,18 @@ picks = st.integers(0, 1_000)
 turns = st.integers(0, 30)
 """How far what was said has come when something else happens."""
 
-METHODS = ("add", "append", "append", "finish", "clear", "read", "history", "events", "events")
+METHODS = (
+    "add",
+    "add_reply",
+    "append",
+    "append",
+    "finish",
+    "clear",
+    "read",
+    "history",
+    "events",
+    "events",
+)
 """What may fail; where it matters more, more often."""
 
 
@@ -88,7 +100,7 @@ def never(seen: bool, promise: str) -> None:
 
 @dataclass(eq=False)
 class Sent:
-    """A message that was sent, and what must have become of its reply."""
+    """A message that was sent, and what must have become of one of its replies."""
 
     owner: str
     id: str
@@ -98,6 +110,7 @@ class Sent:
     completion: ScriptedCompletion
     expected_history: list[str]
     reply_id: str = ""
+    was_asked_for: bool = False
     said: str = ""
     half_pair: str = ""
     status: Status = Status.STREAMING
@@ -180,6 +193,10 @@ def somebody_reads(machine: "Promises") -> bool:
     return bool(machine.viewers)
 
 
+def another_reply_was_asked_for(machine: "Promises") -> bool:
+    return bool(machine.replaced)
+
+
 def a_window_is_open(machine: "Promises") -> bool:
     return bool(machine.windows)
 
@@ -194,6 +211,7 @@ class Promises(RuleBasedStateMachine):
         self.completions = ScriptedCompletions()
         self.processes: list[Process] = []
         self.sent: list[Sent] = []
+        self.replaced: list[Sent] = []
         self.viewers: list[Viewer] = []
         self.windows: list[OpenWindow] = []
 
@@ -314,6 +332,80 @@ class Promises(RuleBasedStateMachine):
         owner = self._named(sent.owner)
         with pytest.raises(MessageClearedError if sent.cleared else MessageIdConflictError):
             self.ask(lambda: self._chat(process).send(owner, sent.id, conversation, content))
+
+    # Asking for another reply
+
+    @rule(
+        pick=picks,
+        process=processes,
+        by_reply=st.booleans(),
+        at_both=st.booleans(),
+        pieces=several_texts,
+    )
+    def regenerate(
+        self, pick: int, process: int, by_reply: bool, at_both: bool, pieces: list[str]
+    ) -> None:
+        before = self._pick(pick)
+        id, by = f"n{len(self.replaced)}", before.reply_id if by_reply else before.id
+        if before.cleared or before.streams:
+            with pytest.raises(MessageClearedError if before.cleared else ReplyStreamingError):
+                self.ask(self._regenerating(process, before, id, by))
+            return
+        after = self._replaced(before, process, id)
+
+        async def ask() -> list[Chunks]:
+            at = (0, 1) if at_both else (process,)
+            calls = [self._regenerating(each, before, id, by) for each in at]
+            return await asyncio.gather(*map(asked, calls))
+
+        for each, stream in enumerate(self.run(ask())):
+            self._watch(after, each if at_both else process, stream)
+        reply = Ref(self._named(after.owner), id)
+        [after.process] = [at for at in (0, 1) if reply in self._chat(at)._running]
+        self._say(after, pieces)
+
+    def _regenerating(
+        self, process: int, sent: Sent, id: str, by: str
+    ) -> Callable[[], Awaitable[Chunks]]:
+        return lambda: self._chat(process).regenerate(self._named(sent.owner), id, by)
+
+    def _replaced(self, before: Sent, process: int, id: str) -> Sent:
+        """The new reply, in the place of the one before it."""
+        there = self._there(before.owner, before.conversation)
+        earlier = there[: there.index(before)]
+        texts = [text for sent in earlier for text in (sent.content, sent.said) if text]
+        after = Sent(
+            owner=before.owner,
+            id=before.id,
+            conversation=before.conversation,
+            content=before.content,
+            process=process,
+            completion=self.completions.answering_anew(before.content),
+            expected_history=[*texts, before.content],
+            reply_id=id,
+            was_asked_for=True,
+        )
+        self.sent[self.sent.index(before)] = after
+        self.replaced.append(before)
+        return after
+
+    @precondition(another_reply_was_asked_for)
+    @rule(pick=picks, process=processes, by_reply=st.booleans())
+    def regenerate_again(self, pick: int, process: int, by_reply: bool) -> None:
+        """The same id for the same message, whatever became of it meanwhile."""
+        asked_for = [sent for sent in self._everything() if sent.was_asked_for]
+        sent = asked_for[pick % len(asked_for)]
+        call = self._regenerating(
+            process, sent, sent.reply_id, sent.reply_id if by_reply else sent.id
+        )
+        if sent.cleared:
+            with pytest.raises(MessageClearedError):
+                self.ask(call)
+        else:
+            self._watch(sent, process, self.ask(call))
+
+    def _everything(self) -> list[Sent]:
+        return [*self.sent, *self.replaced]
 
     # Completions
 
@@ -467,10 +559,11 @@ class Promises(RuleBasedStateMachine):
         self, process: int, owner: str, conversation: str, pieces: list[str], turns: int
     ) -> None:
         there = self._there(owner, conversation)
+        replaced = self._there(owner, conversation, self.replaced)
         for sent in there:
             sent.hear(*pieces)
         self.loop.run_until_complete(elapsed(turns))
-        for sent in there:
+        for sent in (*there, *replaced):
             sent.cleared = True
         tries = itertools.count()
 
@@ -480,7 +573,8 @@ class Promises(RuleBasedStateMachine):
 
         count = self.ask(clear)
         # One whose answer was lost has cleared all the same, and the next one finds nothing.
-        assert count == 2 * len(there) or (count == 0 and next(tries) > 1)
+        everything = 2 * len(there) + len(replaced)
+        assert count == everything or (count == 0 and next(tries) > 1)
 
     @rule(process=processes)
     def restart(self, process: int) -> None:
@@ -545,10 +639,10 @@ class Promises(RuleBasedStateMachine):
     def everything_that_is_promised_holds(self) -> None:
         self.loop.run_until_complete(self._check())
 
-    def _there(self, owner: str, conversation: str) -> list[Sent]:
+    def _there(self, owner: str, conversation: str, among: list[Sent] | None = None) -> list[Sent]:
         return [
             sent
-            for sent in self.sent
+            for sent in (self.sent if among is None else among)
             if (sent.owner, sent.conversation, sent.cleared) == (owner, conversation, False)
         ]
 
@@ -560,7 +654,7 @@ class Promises(RuleBasedStateMachine):
     async def _look(self) -> Seen:
         shown = [(viewer, viewer.client.content) for viewer in self.viewers if viewer.client.chunks]
         at = range(len(self.processes))
-        of_messages = list(itertools.product(at, self.sent))
+        of_messages = list(itertools.product(at, self._everything()))
         of_lists = list(itertools.product(at, OWNERS, CONVERSATIONS))
         of_owners = list(itertools.product(at, OWNERS))
         return Seen(
@@ -620,7 +714,7 @@ class Promises(RuleBasedStateMachine):
             stored = seen.replies[0, viewer.sent]
             if stored is not None:
                 never(not stored.content.startswith(content), "P1, P2: shown before it was stored")
-        for sent in self.sent:
+        for sent in self._everything():
             never(sent.completion.calls > 1, "P4: it cost twice")
         never(len(self.completions.answers) > len(self.sent), "P4: an answer to nothing")
 
@@ -632,7 +726,7 @@ class Promises(RuleBasedStateMachine):
             assert user is None or user.content == sent.content
 
     def each_message_cost_one_completion(self) -> None:
-        for sent in self.sent:
+        for sent in self._everything():
             assert sent.completion.calls == 1, "P4"
             [history] = sent.completion.histories
             assert [message.content for message in history] == sent.expected_history

@@ -20,6 +20,10 @@ SEND = f"subscription Send($message: MessageInput!) {{ sendMessage(message: $mes
 RESUME = (
     f"subscription Resume($message: ResumeInput!) {{ resumeMessage(message: $message) {CHUNK} }}"
 )
+REGENERATE = (
+    "subscription Regenerate($message: RegenerateInput!)"
+    f" {{ regenerateMessage(message: $message) {CHUNK} }}"
+)
 MESSAGE = "{ id conversationId role content status createdAt replyToId error { code message } }"
 
 

@@ -20,7 +20,7 @@ from graphql import (
     visit,
 )
 
-CHANGING_SUBSCRIPTION = "sendMessage"
+CHANGING_SUBSCRIPTIONS = frozenset({"sendMessage", "regenerateMessage"})
 
 MAX_TOKENS = 2_000
 """The most tokens of a document. Validation can take the square of their number, 0.2 s for so many,
@@ -149,7 +149,7 @@ def changes_something(document: Document, operation: OperationDefinitionNode) ->
     """Whether an operation is one that a link or an image on a foreign page must not start."""
     if operation.operation is not OperationType.SUBSCRIPTION:
         return operation.operation is OperationType.MUTATION
-    return CHANGING_SUBSCRIPTION in document.names
+    return not CHANGING_SUBSCRIPTIONS.isdisjoint(document.names)
 
 
 def _names(document: DocumentNode) -> set[str]:

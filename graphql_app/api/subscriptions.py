@@ -1,4 +1,4 @@
-"""Subscription: sending, resuming, and watching a conversation.
+"""Subscription: sending, asking again, resuming, and watching a conversation.
 
 Each resolver does what can be refused, and then returns its stream: an error that it raises ends
 the operation as an error; one raised by the returned stream arrives as a result with null data.
@@ -15,6 +15,7 @@ from graphql_app.api.types import (
     DEFAULT_CONVERSATION,
     ConversationEvent,
     MessageInput,
+    RegenerateInput,
     ResumeInput,
     StreamChunk,
     conversation_event,
@@ -37,6 +38,21 @@ class Subscription:
         chunks = await context.chat.send(
             context.owner, message.id, message.conversation_id, message.content
         )
+        context.sent()
+        return chunks
+
+    @strawberry.subscription(
+        graphql_type=AsyncGenerator[StreamChunk, None],
+        description=(
+            "Starts another reply to a user message and streams it. It takes the place of the "
+            "newest one in lists,\nand in what later replies answer; the user message stays as "
+            "it is, and older replies can still be read\nby their ids. Refused with "
+            "REPLY_STREAMING while the newest reply streams."
+        ),
+    )
+    async def regenerate_message(self, info: Info, message: RegenerateInput) -> Following:
+        context = info.context
+        chunks = await context.chat.regenerate(context.owner, message.id, message.message_id)
         context.sent()
         return chunks
 

@@ -10,13 +10,12 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from graphql import GraphQLError, OperationType
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import GraphQL
@@ -49,27 +48,17 @@ from graphql_app.api.requests import (
 )
 from graphql_app.api.websocket import Socket, SocketAdapter, SocketHandler
 from graphql_app.chat import ChatService
+from graphql_app.pages import PLAYGROUND, Pages
 from graphql_app.shutdown import Phase, Shutdown
 
 METHOD_NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
-
-PLAYGROUND_HEADERS = {
-    # Everything comes from here; the editor needs styles, fonts and images that it makes itself.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src 'self'; "
-        "style-src 'self' 'unsafe-inline'; img-src data:; font-src 'self' data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-cache",
-    "Vary": "Accept",
-}
 
 
 class Transport(GraphQL[Context, None]):
     """The ASGI application at /graphql.
 
     Args:
-        playground: the page for browsers that come without a query.
+        pages: have the playground, for browsers that come without a query.
         max_body_bytes: the largest request body.
         max_sockets: how many sockets may be open; one more is refused with 503.
         shutdown: ends event streams when it is at DRAINING. (Sockets are closed by the server.)
@@ -83,7 +72,7 @@ class Transport(GraphQL[Context, None]):
         schema: BaseSchema,
         chat: ChatService,
         *,
-        playground: Path,
+        pages: Pages,
         max_body_bytes: int,
         max_sockets: int,
         max_operations_per_socket: int,
@@ -101,7 +90,7 @@ class Transport(GraphQL[Context, None]):
             max_subscriptions_per_connection=max_operations_per_socket,
         )
         self._chat = chat
-        self._playground = playground
+        self._pages = pages
         self._max_body_bytes = max_body_bytes
         self._max_sockets = max_sockets
         self._shutdown = shutdown or Shutdown()
@@ -173,11 +162,7 @@ class Transport(GraphQL[Context, None]):
         )
 
     async def render_graphql_ide(self, request: Request) -> Response:
-        if not self._playground.is_file():
-            return PlainTextResponse(
-                "The playground was not built; `make setup` builds it.", HTTPStatus.NOT_FOUND
-            )
-        return FileResponse(self._playground, headers=PLAYGROUND_HEADERS)
+        return await self._pages.page(PLAYGROUND, request)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
         if request.method == "GET":

@@ -109,6 +109,21 @@ class Message:
     )
     error: MessageError | None = strawberry.field(description="Set exactly when status is ERROR.")
 
+    @strawberry.field(
+        graphql_type=list["Message"],
+        description=(
+            "All replies to a user message, oldest first, at most the newest 1,000. The last one "
+            "is the reply\nthat lists show. Empty on a reply."
+        ),
+    )
+    async def replies(
+        parent: strawberry.Parent[domain.Message],  # noqa: N805 - Strawberry gives no self.
+        info: Info,
+    ) -> Sequence[domain.Message]:
+        if parent.role is domain.Role.ASSISTANT:
+            return ()
+        return await info.context.chat.replies(info.context.owner, parent.id)
+
 
 @strawberry.type
 class Conversation:
@@ -162,6 +177,24 @@ class MessageInput:
     )
     content: str
     conversation_id: strawberry.ID = DEFAULT_CONVERSATION
+
+
+@strawberry.input(
+    description=(
+        "Asks for another reply to a user message. Asking with one id again joins the reply "
+        "already under way."
+    )
+)
+class RegenerateInput:
+    id: strawberry.ID = strawberry.field(
+        description=(
+            "The new reply's id, made by the client: 1 to 128 characters. Used once, for good: "
+            "asking again joins\nthe reply, and after a clear it is refused with MESSAGE_CLEARED."
+        )
+    )
+    message_id: strawberry.ID = strawberry.field(
+        description="The user message, or one of its replies."
+    )
 
 
 @strawberry.input(

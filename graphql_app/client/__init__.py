@@ -1,8 +1,8 @@
 """The Python client: sends messages and follows replies, whatever becomes of the connection.
 
-    send ──▶ subscribe ──▶ chunk … chunk ──▶ final status ──▶ end
-                 ▲            │ cut, bare complete, or a gap
-                 └────────────┘ then: resume with the text so far, or repeat the send
+    send, regenerate ──▶ subscribe ──▶ chunk … chunk ──▶ final status ──▶ end
+                             ▲            │ cut, bare complete, or a gap
+                             └────────────┘ then: resume with the text so far, or ask again
 
 All operations of a client share one socket. It is opened again when an operation finds it broken;
 the operations then subscribe anew, each from where it stands.
@@ -18,6 +18,8 @@ from graphql_app.client.documents import (
     MESSAGE,
     MESSAGES,
     ONE_MESSAGE,
+    REGENERATE,
+    REPLIES,
     RESUME,
     SEND,
     STOP,
@@ -59,6 +61,8 @@ __all__ = [
     "MESSAGE",
     "MESSAGES",
     "ONE_MESSAGE",
+    "REGENERATE",
+    "REPLIES",
     "REQUEST_TOO_LARGE",
     "RESUME",
     "RETRIED_HTTP_STATUSES",

@@ -16,6 +16,8 @@ from graphql_app.client.documents import (
     EVENTS,
     MESSAGES,
     ONE_MESSAGE,
+    REGENERATE,
+    REPLIES,
     RESUME,
     SEND,
     STOP,
@@ -124,7 +126,26 @@ class ChatClient:
             "content": content,
             "conversationId": conversation_id,
         }
-        async with aclosing(self._follow(ReplyText(), message)) as updates:
+        request = with_variables(SEND, {"message": message})
+        async with aclosing(self._follow(ReplyText(), request)) as updates:
+            async for update in updates:
+                yield update
+
+    async def regenerate(
+        self, message_id: str, *, id: str | None = None
+    ) -> AsyncGenerator[Update, None]:
+        """Asks for another reply to a user's message, once it is iterated, and follows it.
+
+        It takes the place of the newest one, which must have ended. Asking with one id again joins
+        the reply.
+
+        Args:
+            message_id: the user's message, or one of its replies.
+            id: the new reply's; made with uuid4 if not given.
+        """
+        message = {"id": id or str(uuid.uuid4()), "messageId": message_id}
+        request = with_variables(REGENERATE, {"message": message})
+        async with aclosing(self._follow(ReplyText(), request)) as updates:
             async for update in updates:
                 yield update
 
@@ -136,7 +157,7 @@ class ChatClient:
         Args:
             content: the text that is there already; the first update says what to change.
         """
-        async with aclosing(self._follow(ReplyText(reply_id, content or ""), None)) as updates:
+        async with aclosing(self._follow(ReplyText(reply_id, content or ""))) as updates:
             async for update in updates:
                 yield update
 
@@ -184,6 +205,11 @@ class ChatClient:
         found = (await self._execute(with_variables(ONE_MESSAGE, {"id": id})))["message"]
         return None if found is None else message_from(found)
 
+    async def replies(self, id: str) -> list[Message]:
+        """All replies to a user's message, oldest first; lists have only the last of them."""
+        found = (await self._execute(with_variables(REPLIES, {"id": id})))["message"]
+        return [] if found is None else [message_from(reply) for reply in found["replies"]]
+
     async def conversations(self, first: int | None = None) -> list[Conversation]:
         """The conversations that have messages, the most recently used first."""
         data = await self._execute(with_variables(CONVERSATIONS, {"first": first}))
@@ -220,12 +246,14 @@ class ChatClient:
     # Operations across connections.
 
     async def _follow(
-        self, reply: ReplyText, message: Mapping[str, str] | None
+        self, reply: ReplyText, first: GraphQLRequest | None = None
     ) -> AsyncGenerator[Update, None]:
+        """Follows a reply; while its id is not known, by the request that makes it."""
         patience = Backoff(self._retry)
         while True:
             if reply.message_id is None:
-                request = with_variables(SEND, {"message": message})
+                assert first is not None
+                request = first
             else:
                 resume = {"id": reply.message_id, "content": reply.content}
                 request = with_variables(RESUME, {"message": resume})

@@ -11,6 +11,10 @@ MESSAGE = "{ id conversationId role content status createdAt replyToId error { c
 SEND = GraphQLRequest(
     f"subscription Send($message: MessageInput!) {{ sendMessage(message: $message) {CHUNK} }}"
 )
+REGENERATE = GraphQLRequest(
+    "subscription Regenerate($message: RegenerateInput!) {"
+    f" regenerateMessage(message: $message) {CHUNK} }}"
+)
 RESUME = GraphQLRequest(
     f"subscription Resume($message: ResumeInput!) {{ resumeMessage(message: $message) {CHUNK} }}"
 )
@@ -25,6 +29,7 @@ MESSAGES = GraphQLRequest(
     f" messages(conversationId: $conversationId, last: $last, before: $before) {MESSAGE} }}"
 )
 ONE_MESSAGE = GraphQLRequest(f"query Message($id: ID!) {{ message(id: $id) {MESSAGE} }}")
+REPLIES = GraphQLRequest(f"query Replies($id: ID!) {{ message(id: $id) {{ replies {MESSAGE} }} }}")
 CONVERSATIONS = GraphQLRequest(
     "query Conversations($first: Int) { conversations(first: $first) { id createdAt updatedAt } }"
 )

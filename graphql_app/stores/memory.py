@@ -4,7 +4,7 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,18 @@ from graphql_app.errors import (
     FencedError,
     MessageClearedError,
     MessageNotFoundError,
+    ReplyStreamingError,
 )
-from graphql_app.interfaces import PRODUCER_LOST, Added, Draft, Events, Lease, Slice, Topic
+from graphql_app.interfaces import (
+    PRODUCER_LOST,
+    Added,
+    Draft,
+    Events,
+    Lease,
+    ReplyDraft,
+    Slice,
+    Topic,
+)
 from graphql_app.messages import (
     Conversation,
     ConversationRef,
@@ -34,6 +44,7 @@ from graphql_app.stores.rules import (
     IDS_STAY_USED,
     check_repeated,
     reply_to_the_same,
+    the_same_reply,
 )
 from graphql_app.stores.urls import kept_for, split_options, without_password
 from graphql_app.stores.watchers import Watchers
@@ -100,7 +111,8 @@ class _Row:
     position: int
     text: _Text
     reply_to: Ref | None = None
-    newest_reply: Ref | None = None
+    replies: tuple[Ref, ...] = ()
+    token: str | None = None
     error: ReplyError | None = None
     lease: Lease | None = None
     renewals: int = 0
@@ -128,9 +140,9 @@ class _Row:
 class _Thread:
     """A conversation: its rows in order, and what happened to them in order.
 
-    `log` pairs each event's number with its row and whether the row was added or ended then.
-    Numbers grow over the whole store; events up to `reset_at` are gone. Positions grow and may have
-    gaps.
+    Of the replies to one message, only the newest is among the rows. `log` pairs each event's
+    number with its row and whether the row was added or ended then. Numbers grow over the whole
+    store; events up to `reset_at` are gone. Positions grow and may have gaps.
     """
 
     rows: list[_Row] = field(default_factory=list)
@@ -208,33 +220,85 @@ class MemoryStore:
         return 0
 
     def _expire(self, reply: _Row, now: datetime) -> None:
-        """Removes a reply and its user's message, as a clear does."""
-        thread = self._threads[reply.conversation]
+        """Removes a reply as a clear does, and its user's message if it is the newest to that."""
         assert reply.reply_to is not None
-        for row in (self._rows[reply.reply_to], reply):
+        user = self._rows[reply.reply_to]
+        if reply.ref != user.replies[-1]:
+            user.replies = tuple(ref for ref in user.replies if ref != reply.ref)
+            self._remove(reply, now)
+            return
+        thread = self._threads[reply.conversation]
+        for row in (user, reply):
             thread.rows.remove(row)
+        for row in self._with_all_replies([user]):
             self._remove(row, now)
-        self._start_over(thread, now)
+        thread.cleared_at = now
+        self._start_over(thread)
         self._wake(reply.conversation)
+
+    def _with_all_replies(self, rows: Iterable[_Row]) -> list[_Row]:
+        """Users' messages, and all replies to each."""
+        users = [row for row in rows if row.role is Role.USER]
+        return users + [self._rows[reply] for user in users for reply in user.replies]
 
     async def add(self, draft: Draft, lease: Lease) -> Added:
         streaming = self._leased(lease)
         if draft.message in self._cleared:
             raise MessageClearedError(draft.message.id)
         if (row := self._rows.get(draft.message)) is not None:
-            newest = row.newest_reply.id if row.newest_reply else None
+            newest = row.replies[-1].id if row.replies else None
             reply = reply_to_the_same(draft, newest, row.conversation.id, row.text.whole())
             return Added(reply, created=reply == draft.reply)
         thread = self._threads.setdefault(draft.conversation, _Thread())
         user = self._insert(thread, draft.message, draft.conversation, Role.USER)
         user.text.append(draft.content)
-        user.newest_reply = draft.reply
+        user.replies = (draft.reply,)
         assistant = self._insert(thread, draft.reply, draft.conversation, Role.ASSISTANT)
         assistant.reply_to = draft.message
         assistant.lease, assistant.renewals = lease, draft.renewals
         streaming.add(draft.reply)
         self._wake(draft.conversation)
         return Added(draft.reply, created=True)
+
+    async def add_reply(self, draft: ReplyDraft, lease: Lease) -> Added:
+        streaming = self._leased(lease)
+        user = self._question(draft.message)
+        if draft.reply in self._cleared:
+            raise MessageClearedError(draft.reply.id)
+        if (row := self._rows.get(draft.reply)) is not None:
+            reply_to = row.reply_to.id if row.reply_to else None
+            return the_same_reply(draft, user.ref.id, reply_to=reply_to, token=row.token)
+        before = self._rows[user.replies[-1]]
+        if not before.status.is_final:
+            raise ReplyStreamingError(before.ref.id)
+        after = self._rows[draft.reply] = replace(
+            before,
+            ref=draft.reply,
+            status=Status.STREAMING,
+            text=_Text(),
+            token=draft.token,
+            error=None,
+            lease=lease,
+            renewals=draft.renewals,
+            expires_at=None,
+        )
+        user.replies += (draft.reply,)
+        thread = self._threads[user.conversation]
+        thread.rows[_index(thread.rows, before)] = after
+        self._start_over(thread)
+        self._use(thread, thread.reset_at, self._now())
+        streaming.add(draft.reply)
+        self._wake(user.conversation)
+        return Added(draft.reply, created=True)
+
+    def _question(self, ref: Ref) -> _Row:
+        """The user's message that is meant: `ref`, or what it replies to."""
+        row = self._rows.get(ref)
+        if row is None and ref in self._cleared:
+            raise MessageClearedError(ref.id)
+        if row is None:
+            raise MessageNotFoundError(ref.id)
+        return self._rows[row.reply_to] if row.reply_to else row
 
     def _insert(self, thread: _Thread, ref: Ref, conversation: ConversationRef, role: Role) -> _Row:
         now = self._now()
@@ -328,7 +392,7 @@ class MemoryStore:
         row = self._rows.get(ref)
         if row is None:
             raise MessageNotFoundError(ref.id)
-        return row.newest_reply or ref
+        return row.replies[-1] if row.replies else ref
 
     async def messages(
         self, conversation: ConversationRef, last: int, before: Ref | None
@@ -342,6 +406,10 @@ class MemoryStore:
                 raise MessageNotFoundError(before.id)
             end = _index(rows, row)
         return tuple(row.message() for row in rows[max(0, end - last) : end])
+
+    async def replies(self, ref: Ref, last: int) -> tuple[Message, ...]:
+        row = self._rows.get(ref)
+        return () if row is None else tuple(self._rows[id].message() for id in row.replies[-last:])
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
         found = [
@@ -369,19 +437,19 @@ class MemoryStore:
             return 0
         now = self._now()
         self._forget_ids(now)
-        rows, thread.rows = thread.rows, []
-        self._start_over(thread, now)
+        rows, thread.rows = self._with_all_replies(thread.rows), []
+        thread.cleared_at = now
+        self._start_over(thread)
         for row in rows:
             self._remove(row, now)
             self._release(row)
         self._wake(conversation)
         return len(rows)
 
-    def _start_over(self, thread: _Thread, now: datetime) -> None:
+    def _start_over(self, thread: _Thread) -> None:
         """Makes the next event of a conversation a reset."""
         thread.log.clear()
         thread.reset_at = self._next_number()
-        thread.cleared_at = now
 
     def _remove(self, row: _Row, now: datetime) -> None:
         del self._rows[row.ref]
@@ -427,9 +495,13 @@ class MemoryStore:
         return streaming
 
     def _log(self, thread: _Thread, row: _Row, *, ended: bool) -> None:
-        thread.last_number = self._next_number()
+        self._use(thread, self._next_number(), max(self._now(), row.created_at))
         thread.log.append((thread.last_number, row, ended))
-        thread.updated_at = max(self._now(), thread.updated_at, row.created_at)
+
+    def _use(self, thread: _Thread, number: int, at: datetime) -> None:
+        """Makes a conversation the most recently used one."""
+        thread.last_number = number
+        thread.updated_at = max(at, thread.updated_at)
 
     def _next_number(self) -> int:
         self._sequence += 1

@@ -1,7 +1,7 @@
 -- The atomic steps of the Redis store: one script, a library of operations.
 --
 -- ARGV is the channel for news, the name of an operation, and its arguments. An answer begins with
--- 'ok', or with a word that says why nothing was done.
+-- 'ok', or with a word that says why nothing was done, which may be followed by details.
 --
 -- Names. An owner is called <length in bytes>:<owner>: and a message or a conversation by its owner
 -- and its id, so that no two share a name, whatever is in them. A lease is called <id>:<epoch>.
@@ -19,7 +19,10 @@
 --   message:<message>            hash    conversation, created, and
 --                                          of a user's message: reply (the newest)
 --                                          of a reply: reply_to, topic, status, code, error,
---                                                      lease (while it streams)
+--                                                      lease (while it streams),
+--                                                      token (if it was asked for later)
+--   replaced:<message>           list    the replies to it that others took the place of, oldest
+--                                          first; not there if there are none
 --   text:<message>               string  UTF-16-LE; not there if empty
 --   cleared:<message>            string  empty: the id stays used
 --
@@ -27,7 +30,8 @@
 --   conversation:<conversation>  hash    topic, created (the newest message's), updated,
 --                                        began (a number below those of all its events),
 --                                        reset (0, or events up to this number are gone)
---   added:<conversation>         zset    message → the number of that event
+--   added:<conversation>         zset    message → the number of that event, which is its place;
+--                                          of the replies to a message only the newest
 --   ended:<conversation>         zset    reply → the number of that event
 --
 -- Numbers of events grow over the whole store, and are not below the time in microseconds, so that
@@ -90,14 +94,19 @@ local function next_number()
   return number
 end
 
+-- Makes a conversation the most recently used one.
+local function use(conversation, number, at)
+  local topic, updated = fields('conversation', conversation, 'topic', 'updated')
+  call('ZADD', key('conversations', owner_of(conversation)), number, id_of(conversation))
+  call('HSET', key('conversation', conversation), 'updated', math.max(at, updated or 0))
+  tell(topic)
+end
+
 -- Logs an event: that a message was 'added', or that a reply 'ended'.
 local function log(kind, message, conversation, at)
   local number = next_number()
-  local topic, updated = fields('conversation', conversation, 'topic', 'updated')
   call('ZADD', key(kind, conversation), number, id_of(message))
-  call('ZADD', key('conversations', owner_of(message)), number, id_of(conversation))
-  call('HSET', key('conversation', conversation), 'updated', math.max(at, updated or 0))
-  tell(topic)
+  use(conversation, number, at)
 end
 
 -- Begins a conversation, or keeps one that was about to be forgotten.
@@ -121,15 +130,27 @@ local function insert(conversation, message, ...)
   log('added', message, conversation, created)
 end
 
--- Makes the next event of a conversation a reset; one without messages is forgotten in a day.
+-- Makes the next event of a conversation a reset, and returns its number; a conversation without
+-- messages is forgotten in a day.
 local function start_over(conversation)
-  local record = key('conversation', conversation)
-  call('HSET', record, 'reset', next_number())
+  local record, number = key('conversation', conversation), next_number()
+  call('HSET', record, 'reset', number)
   if call('EXISTS', key('added', conversation)) == 0 then
     call('ZREM', key('conversations', owner_of(conversation)), id_of(conversation))
     call('EXPIRE', record, STAYS_USED_SECONDS)
   end
   tell(call('HGET', record, 'topic'))
+  return number
+end
+
+-- Puts a reply into the place of the newest one to a user's message.
+local function replace(conversation, message, before, reply)
+  local added = key('added', conversation)
+  call('ZADD', added, call('ZSCORE', added, before) or next_number(), reply)
+  call('ZREM', added, before)
+  call('RPUSH', key('replaced', message), before)
+  call('HSET', key('message', message), 'reply', reply)
+  use(conversation, start_over(conversation), now_ms)
 end
 
 -- Where the events of a conversation are now, and whether a cursor asks for a reset.
@@ -158,9 +179,13 @@ local function tell_holder(lease)
   tell(call('HGET', key('lease', lease), 'topic'))
 end
 
+local function is_cleared(name)
+  return call('EXISTS', key('cleared', name)) == 1
+end
+
 -- Why there is no such reply.
 local function no_reply(name)
-  return call('EXISTS', key('cleared', name)) == 1 and 'cleared' or 'no reply'
+  return is_cleared(name) and 'cleared' or 'no reply'
 end
 
 -- Ends a reply that streams. Every end is this one.
@@ -205,6 +230,31 @@ local function remove(message)
   tell(topic)
 end
 
+-- Removes a message, and the replies to it that others took the place of; returns how many.
+local function remove_all(message)
+  local replaced = call('LRANGE', key('replaced', message), 0, -1)
+  for _, id in ipairs(replaced) do
+    remove(beside(message, id))
+  end
+  call('DEL', key('replaced', message))
+  remove(message)
+  return #replaced + 1
+end
+
+-- Removes a reply whose time is over: alone, if another one took its place.
+local function expire(reply, reply_to, conversation)
+  local message = beside(reply, reply_to)
+  local newest = call('HGET', key('message', message), 'reply')
+  if newest and newest ~= id_of(reply) then
+    call('LREM', key('replaced', message), 1, id_of(reply))
+    remove(reply)
+  else
+    remove_all(message)
+    remove(reply)
+    start_over(conversation)
+  end
+end
+
 -- Texts.
 
 -- Adds text where it says it stands; the same text again does nothing. Returns whether it fits.
@@ -238,6 +288,27 @@ end
 
 local function whole_text(message)
   return call('GET', key('text', message)) or ''
+end
+
+-- Replies to one message, and their place.
+
+-- The newest `last` replies to a user's message, oldest first.
+local function replies_to(message, last)
+  local newest = call('HGET', key('message', message), 'reply')
+  if not newest then
+    return {}
+  end
+  local ids = last > 1 and call('LRANGE', key('replaced', message), 1 - last, -1) or {}
+  ids[#ids + 1] = newest
+  return ids
+end
+
+-- Where a message stands in a conversation. All replies to a message have the newest one's place.
+local function standing(conversation, message)
+  local added = key('added', conversation)
+  local reply_to = call('HGET', key('message', message), 'reply_to')
+  local newest = reply_to and replies_to(beside(message, reply_to), 1)[1]
+  return call('ZSCORE', added, newest or id_of(message))
 end
 
 -- Messages, as they are shown.
@@ -336,9 +407,7 @@ function operations.sweep(code, error, kept_for, most)
     for _, reply in ipairs(expired) do
       local conversation, reply_to = fields('message', reply, 'conversation', 'reply_to')
       if conversation then
-        remove(beside(reply, reply_to))
-        remove(reply)
-        start_over(beside(reply, conversation))
+        expire(reply, reply_to, beside(reply, conversation))
       end
       call('ZREM', FINISHED, reply)
     end
@@ -352,7 +421,7 @@ function operations.add(lease, conversation, topic, message, content, reply, rep
   if not is_alive(lease) then
     return {'fenced'}
   end
-  if call('EXISTS', key('cleared', message)) == 1 then
+  if is_cleared(message) then
     return {'cleared'}
   end
   local its_conversation, its_reply = fields('message', message, 'conversation', 'reply')
@@ -375,6 +444,34 @@ function operations.add(lease, conversation, topic, message, content, reply, rep
     'status', 'STREAMING', 'lease', lease)
   call('ZADD', key('streaming', lease), renewals, reply)
   return {'ok', id_of(reply)}
+end
+
+-- Adds another reply to a user's message, which one of its replies may stand for. Returns that
+-- message's id and, of what now has the reply's id, reply_to and token.
+function operations.add_reply(lease, message, reply, reply_topic, renewals, token)
+  if not is_alive(lease) then
+    return {'fenced'}
+  end
+  local reply_to = call('HGET', key('message', message), 'reply_to')
+  local question = reply_to and beside(message, reply_to) or message
+  local conversation, before = fields('message', question, 'conversation', 'reply')
+  if not before then
+    return {is_cleared(message) and 'cleared' or 'no message'}
+  elseif is_cleared(reply) then
+    return {'cleared', id_of(reply)}
+  end
+  if not is_there(reply) then
+    local status, created = fields('message', beside(question, before), 'status', 'created')
+    if status == 'STREAMING' then
+      return {'streaming', before}
+    end
+    call('HSET', key('message', reply), 'conversation', conversation,
+      'created', created or now_ms, 'reply_to', id_of(question), 'topic', reply_topic,
+      'status', 'STREAMING', 'lease', lease, 'token', token)
+    call('ZADD', key('streaming', lease), renewals, reply)
+    replace(beside(question, conversation), question, before, id_of(reply))
+  end
+  return {'ok', id_of(question), fields('message', reply, 'reply_to', 'token')}
 end
 
 -- Takes replies, each with its lease and an offset, and a text for each; returns outcomes.
@@ -462,11 +559,29 @@ function operations.messages(conversation, before, last)
   if before == '' then
     return {'ok', newest(conversation, '+inf', last)}
   end
-  local number = call('ZSCORE', key('added', conversation), before)
+  local number = standing(conversation, beside(conversation, before))
   if not number then
     return {'no message'}
   end
   return {'ok', newest(conversation, '(' .. number, last)}
+end
+
+-- Takes users' messages, each with how many of the newest replies to it are wanted; returns records
+-- and texts for each, but of the first ones only once the texts have more than `limit` bytes.
+function operations.replies(looks, limit)
+  local found, size = {}, 0
+  for index, look in ipairs(cjson.decode(looks)) do
+    local message, last = unpack(look)
+    local records, texts = shown(owner_of(message), replies_to(message, last))
+    found[index] = {records, texts}
+    for _, text in ipairs(texts) do
+      size = size + #text
+    end
+    if size > tonumber(limit) then
+      break
+    end
+  end
+  return {'ok', found}
 end
 
 function operations.conversations(owner, first)
@@ -497,14 +612,14 @@ function operations.history(reply)
 end
 
 function operations.clear(conversation)
-  local ids = call('ZRANGE', key('added', conversation), 0, -1)
-  for _, id in ipairs(ids) do
-    remove(beside(conversation, id))
+  local count = 0
+  for _, id in ipairs(call('ZRANGE', key('added', conversation), 0, -1)) do
+    count = count + remove_all(beside(conversation, id))
   end
-  if #ids > 0 then
+  if count > 0 then
     start_over(conversation)
   end
-  return {'ok', #ids}
+  return {'ok', count}
 end
 
 -- Takes conversations, each with a cursor; returns for each whether there is an event.

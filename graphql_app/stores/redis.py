@@ -1,7 +1,7 @@
 """The Redis store: atomic steps in Lua, and one connection for the news of all processes.
 
-    append, read, looks for events ─▶ groups ─┐
-    all else ─────────────────────────────────┴─▶ lanes ─▶ redis.lua
+    append, read, replies, looks for events ─▶ groups ─┐
+    all else ──────────────────────────────────────────┴─▶ lanes ─▶ redis.lua
                          watchers ◀─ the News of each process ◀─ PUBLISH ◀─┘
 
 What is kept where is drawn at the top of redis.lua. What was written survives a killed process, the
@@ -38,9 +38,19 @@ from graphql_app.errors import (
     MessageClearedError,
     MessageIdConflictError,
     MessageNotFoundError,
+    ReplyStreamingError,
     StoreUnavailableError,
 )
-from graphql_app.interfaces import PRODUCER_LOST, Added, Draft, Events, Lease, Slice, Topic
+from graphql_app.interfaces import (
+    PRODUCER_LOST,
+    Added,
+    Draft,
+    Events,
+    Lease,
+    ReplyDraft,
+    Slice,
+    Topic,
+)
 from graphql_app.messages import (
     Conversation,
     ConversationRef,
@@ -55,7 +65,7 @@ from graphql_app.messages import (
 )
 from graphql_app.stores.grouping import Grouped
 from graphql_app.stores.outage import Outage
-from graphql_app.stores.rules import EVENTS_IN_A_READ
+from graphql_app.stores.rules import EVENTS_IN_A_READ, the_same_reply
 from graphql_app.stores.urls import flag, kept_for, port_of, split_options, without_password
 from graphql_app.stores.watchers import Watchers, split_names, topic_name
 
@@ -75,13 +85,13 @@ LANES: dict[tuple[str, ...], int] = {
     ("append",): 1,
     ("read",): 1,
     ("changed",): 1,
-    ("add", "finish", "clear"): 5,
+    ("add", "add_reply", "finish", "clear"): 5,
     (): 6,
 }
 """How many calls of these operations, and of all others, may be under way; further ones wait, but
 not behind those of another lane."""
 
-WRITES = {"register", "renew", "add", "append", "finish"}
+WRITES = {"register", "renew", "add", "add_reply", "append", "finish"}
 """Operations that hardly ever succeed without writing."""
 
 APPEND_REST_SECONDS = 0.01
@@ -278,6 +288,7 @@ class RedisStore:
             self._append_all, rest_seconds=APPEND_REST_SECONDS, most=GROUP_ITEMS
         )
         self._reads = Grouped(self._read_all, most=GROUP_ITEMS)
+        self._replies = Grouped(self._replies_all, most=GROUP_ITEMS)
         self._looks = Grouped(self._changed_all, most=GROUP_ITEMS)
 
     # Opening and closing.
@@ -338,6 +349,7 @@ class RedisStore:
         await self._news.close()
         await self._appends.close()
         await self._reads.close()
+        await self._replies.close()
         await self._looks.close()
         await self._server.close()
 
@@ -392,6 +404,24 @@ class RedisStore:
         )
         reply = Ref(draft.message.owner, id.decode())
         return Added(reply, created=reply == draft.reply)
+
+    async def add_reply(self, draft: ReplyDraft, lease: Lease) -> Added:
+        question, reply_to, token = await self._server.ask(
+            "add_reply",
+            draft.message.id,
+            _lease_name(lease),
+            _name(draft.message),
+            _name(draft.reply),
+            topic_name(draft.reply),
+            draft.renewals,
+            draft.token,
+        )
+        return the_same_reply(
+            draft,
+            question.decode(),
+            reply_to=reply_to and reply_to.decode(),
+            token=token and token.decode(),
+        )
 
     async def append(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
         await self._appends(_Append(ref, lease, at_offset, _encoded(text)))
@@ -475,6 +505,21 @@ class RedisStore:
             last,
         )
         return _messages(records, texts)
+
+    async def replies(self, ref: Ref, last: int) -> tuple[Message, ...]:
+        # Whoever shows a list asks for the replies to each message in it.
+        return await self._replies((ref, last))
+
+    async def _replies_all(self, looks: Sequence[tuple[Ref, int]]) -> list[tuple[Message, ...]]:
+        results: dict[tuple[Ref, int], tuple[Message, ...]] = {}
+        wanted = list(dict.fromkeys(looks))
+        while rest := wanted[len(results) :]:
+            heads = [(_name(ref), last) for ref, last in rest]
+            [found] = await self._server.ask("replies", "", json.dumps(heads), GROUP_BYTES)
+            # There may be fewer than were asked for, if they are long.
+            for look, (records, texts) in zip(rest, found, strict=False):
+                results[look] = _messages(records, texts)
+        return [results[look] for look in looks]
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
         [found] = await self._server.ask("conversations", "", _owner(owner), first)
@@ -805,16 +850,18 @@ def _portions(appends: Iterable[_Append]) -> Iterator[list[_Append]]:
 
 
 def _refusal(id: str, word: str, *details: str) -> Exception:
-    """What the first word of an answer means; `details` are the rest of it."""
+    """What the first word of an answer about an id means; `details` are the rest of it."""
     match word:
         case "no message":
             return MessageNotFoundError(id)
         case "no reply":
             return MessageNotFoundError(id, "reply")
         case "cleared":
-            return MessageClearedError(id)
+            return MessageClearedError(*details or [id])
         case "conflict":
             return MessageIdConflictError(id, *details)
+        case "streaming":
+            return ReplyStreamingError(*details)
         case "unfit":
             return ValueError(f"the text of {id!r} at offset {details[0]} is another")
         case "fenced":

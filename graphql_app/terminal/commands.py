@@ -16,6 +16,7 @@ Enter a message to send it. A line that begins with / is a command:
   /history [N]   the newest N messages ({HISTORY_SIZE} if not said)
   /resume [ID]   shows a reply and goes on with it: the newest that streams, if not said
   /stop          ends the reply that streams
+  /regenerate    asks for another reply to the newest message, in place of the one it has
   /clear         removes all messages of this conversation
   /help          this list
   /quit          leaves, as do Ctrl-C and Ctrl-D at the prompt; replies go on

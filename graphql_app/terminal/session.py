@@ -224,6 +224,8 @@ class Terminal:
                 await self._resume(argument or LAST)
             case Command("stop", ""):
                 await self._stop((await self._newest_streaming()).id)
+            case Command("regenerate", ""):
+                await self._regenerate()
             case Command("clear", ""):
                 removed = await self._client.clear(self._conversation_id)
                 self._screen.notice(f"Removed {removed} messages.")
@@ -243,6 +245,14 @@ class Terminal:
         id = str(uuid.uuid4())
         updates = self._client.send(content, id=id, conversation_id=self._conversation_id)
         await self._show(updates, Followed(stop_id=id))
+
+    async def _regenerate(self) -> None:
+        newest = await self._client.messages(self._conversation_id, last=1)
+        if not newest:
+            raise UsageError(f"Conversation {self._conversation_id!r} has no messages.")
+        [message] = newest
+        id = str(uuid.uuid4())
+        await self._show(self._client.regenerate(message.id, id=id), Followed(stop_id=id))
 
     async def _resume(self, reply_id: str) -> None:
         if reply_id == LAST:

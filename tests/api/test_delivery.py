@@ -53,6 +53,7 @@ from graphql_app.messages import (
     Status,
     utf16_length,
 )
+from graphql_app.pages import Pages
 from tests.chats import settled
 from tests.faults import FaultyStore, ImmediateStore, leaking_nothing
 from tests.objects import alive
@@ -342,7 +343,7 @@ class Conversation:
         self._transport = Transport(
             schema,
             cast(ChatService, reply),
-            playground=Path("nowhere"),
+            pages=Pages(Path("nowhere")),
             max_body_bytes=10_000,
             max_sockets=10,
             max_operations_per_socket=10,

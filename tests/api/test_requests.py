@@ -427,6 +427,8 @@ async def test_one_document_is_parsed_once_and_what_it_says_stays(
         ("subscription { a }", False),
         ("subscription { sendMessage }", True),
         ("subscription { x: sendMessage }", True),
+        ("subscription { regenerateMessage }", True),
+        ("subscription { regenerateMessage: a }", False),
         ("subscription { sendMessage: a }", False),
         ("subscription { ...F } fragment F on Subscription { ... { sendMessage } }", True),
     ],

@@ -23,6 +23,7 @@ from graphql_app.api.transport import Transport
 from graphql_app.app import create_app
 from graphql_app.chat import ChatService
 from graphql_app.completions.echo import echo
+from graphql_app.pages import Pages
 from graphql_app.settings import Settings
 from graphql_app.socket_protocol import SocketProtocol
 from tests.faults import FaultyStore
@@ -64,11 +65,11 @@ class ChatThatBreaksOff(ChatService):
         return break_off()
 
 
-def app(chat: ChatService, playground: Path = Path("nowhere"), **overridden: Any) -> Starlette:
+def app(chat: ChatService, folder: Path = Path("nowhere"), **overridden: Any) -> Starlette:
     transport = type("Overridden", (Transport,), overridden)(
         schema,
         chat,
-        playground=playground,
+        pages=Pages(folder),
         max_body_bytes=10_000,
         max_sockets=10,
         max_operations_per_socket=10,
@@ -218,9 +219,8 @@ async def test_a_store_that_is_away_is_store_unavailable_over_http(
 async def test_a_browser_without_a_query_gets_the_playground(
     chat: ChatService, tmp_path: Path
 ) -> None:
-    page = tmp_path / "playground.html"
-    page.write_text("<h1>Playground</h1>")
-    async with http(app(chat, page)) as client:
+    (tmp_path / "playground.html").write_text("<h1>Playground</h1>")
+    async with http(app(chat, tmp_path)) as client:
         answer = await client.get("/graphql", headers={"accept": "text/html,*/*"})
         asked = await client.get("/graphql?query={__typename}", headers={"accept": "text/html,*/*"})
         other = await client.get("/graphql", headers={"accept": "application/json"})
@@ -232,11 +232,11 @@ async def test_a_browser_without_a_query_gets_the_playground(
     assert other.status_code == 400
 
 
-async def test_a_playground_that_was_not_built_is_404_with_a_sentence(chat: ChatService) -> None:
+async def test_a_playground_that_was_not_built_is_503_with_a_sentence(chat: ChatService) -> None:
     async with http(app(chat)) as client:
         answer = await client.get("/graphql", headers={"accept": "text/html"})
-    assert answer.status_code == 404
-    assert answer.text == "The playground was not built; `make setup` builds it."
+    assert answer.status_code == 503
+    assert answer.text == "This page was not built; `make setup` builds it."
 
 
 @pytest.mark.parametrize("prefix", ["", "/chat", "/a/b"])

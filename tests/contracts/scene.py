@@ -1,10 +1,11 @@
 """A store seen by one owner and one process, in the words of the tests."""
 
 import asyncio
+import uuid
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from graphql_app.interfaces import Added, Draft, Events, Lease, Slice, Store, Topic
+from graphql_app.interfaces import Added, Draft, Events, Lease, ReplyDraft, Slice, Store, Topic
 from graphql_app.messages import (
     ConversationRef,
     Message,
@@ -54,6 +55,26 @@ class Scene:
             self.lease,
         )
 
+    async def add_reply(
+        self, reply: str, message: str, *, token: str | None = None, renewals: int = 0
+    ) -> Added:
+        """Asks for another reply; who gives the same token tries the same draft again."""
+        draft = ReplyDraft(
+            message=self.ref(message),
+            reply=self.ref(reply),
+            token=token or uuid.uuid4().hex,
+            renewals=renewals,
+        )
+        return await self.store.add_reply(draft, self.lease)
+
+    async def answered(self, id: str, *replies: str, conversation: str = "c1") -> None:
+        """Sends a message and asks for further replies; each ends with its own id as its text."""
+        await self.add(id, conversation=conversation)
+        await self.finish(f"r-{id}", text=f"r-{id}", at_offset=0)
+        for reply in replies:
+            await self.add_reply(reply, id)
+            await self.finish(reply, text=reply, at_offset=0)
+
     async def append(self, reply: str, at_offset: int, text: str) -> None:
         await self.store.append(self.ref(reply), self.lease, at_offset, text)
 
@@ -96,6 +117,9 @@ class Scene:
             self.conversation(conversation), last, None if before is None else self.ref(before)
         )
         return [message.id for message in messages]
+
+    async def replies(self, id: str, last: int = 1_000) -> list[str]:
+        return [reply.id for reply in await self.store.replies(self.ref(id), last)]
 
     async def conversations(self, first: int = 1_000) -> list[str]:
         return [found.id for found in await self.store.conversations(self.owner, first)]

@@ -124,6 +124,43 @@ async def test_what_streams_or_is_younger_stays_and_is_in_order_around_the_gap(
     assert await expiring.conversations() == ["c2"]
 
 
+async def test_a_replaced_reply_expires_alone_without_an_event_and_the_newest_takes_all_with_it(
+    expiring: Scene,
+) -> None:
+    await expiring.answered("m1", "n1")
+    await expiring.add_reply("n2", "m1")
+    await expiring.append("n2", 0, "Streaming")
+    await expiring.answered("m2", conversation="c2")
+    cursor = await expiring.cursor()
+    await gone(expiring, "r-m1", "n1", "m2")
+    assert shown(await expiring.events(cursor)) == []
+    assert await expiring.replies("m1") == ["n2"]
+    assert await expiring.ids() == ["m1", "n2"]
+    for reply in ("r-m1", "n1"):
+        with pytest.raises(MessageClearedError, match=reply):
+            await expiring.read(reply)
+        with pytest.raises(MessageClearedError, match=reply):
+            await expiring.add_reply("n3", reply)
+        with pytest.raises(MessageClearedError, match=reply):
+            await expiring.add_reply(reply, "m1")
+        with pytest.raises(MessageNotFoundError):
+            await expiring.ids(before=reply)
+    await expiring.finish("n2")
+    ends = await expiring.events(cursor)
+    assert shown(ends) == [("n2", Status.DONE, "Streaming")]
+    await expiring.add_reply("n3", "m1")
+    await expiring.stop("n3")
+    cursor = await expiring.cursor()
+    await gone(expiring, "n3")
+    for id in ("m1", "n2", "n3"):
+        assert await expiring.store.message(expiring.ref(id)) is None
+        with pytest.raises(MessageClearedError, match=id):
+            await expiring.add(id)
+    assert await expiring.replies("m1") == []
+    assert shown(await expiring.events(cursor)) == [[]]
+    assert await expiring.clear() == 0
+
+
 async def test_the_end_of_its_time_is_no_use_of_a_conversation(expiring: Scene) -> None:
     await expiring.add("m1", conversation="c1")
     await expiring.add("m2", conversation="c1")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 CLIENT = Path(__file__).parents[2] / "client"
-PLAYGROUND = CLIENT.parent / "graphql_app" / "static" / "playground.html"
+BUILD = CLIENT.parent / "graphql_app" / "static"
+PLAYGROUND = BUILD / "playground.html"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 

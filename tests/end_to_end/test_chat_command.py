@@ -292,9 +292,16 @@ async def test_stop_clear_and_history_are_commands(
         await terminal.until("You  ")
         await terminal.until("\nsecond\nReply  ")
         await terminal.until("\nsecond\n> ")
+        terminal.type("/regenerate")
+        await terminal.until("second\n> ")
+        [*_, question, _] = await client.messages("commands")
+        replies = await client.replies(question.id)
+        assert [reply.content for reply in replies] == ["second"] * 2
         terminal.type("/clear")
-        await terminal.until("Removed 4 messages.")
+        await terminal.until("Removed 5 messages.")
         assert await client.messages("commands") == []
+        terminal.type("/regenerate")
+        await terminal.until("Conversation 'commands' has no messages.")
         terminal.type("/nonsense")
         await terminal.until("/nonsense is not a command; see /help.")
         terminal.type("/resume")

@@ -11,7 +11,16 @@ import httpx
 import pytest
 
 from tests.processes import ServerProcess, serving
-from tests.wire import PATIENCE_SECONDS, RESUME, SEND, Refused, Reply, Socket, open_socket
+from tests.wire import (
+    PATIENCE_SECONDS,
+    REGENERATE,
+    RESUME,
+    SEND,
+    Refused,
+    Reply,
+    Socket,
+    open_socket,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +81,8 @@ def draft(**changed: Any) -> dict[str, Any]:
         (RESUME, {"message": {"id": ""}}, f"id {PRINTABLE}"),
         (RESUME, {"message": {"id": LONG_ID}}, f"id {PRINTABLE}"),
         (RESUME, {"message": {"id": "x", "offset": -1}}, "offset must be 0 or more."),
+        (REGENERATE, {"message": {"id": "", "messageId": "x"}}, f"id {PRINTABLE}"),
+        (REGENERATE, {"message": {"id": "x", "messageId": LONG_ID}}, f"messageId {PRINTABLE}"),
         (
             RESUME,
             {"message": {"id": "x", "offset": 0, "content": ""}},
@@ -207,6 +218,49 @@ async def test_sending_or_resuming_what_was_cleared_is_message_cleared(socket: S
         assert refused.value.code == "MESSAGE_CLEARED"
     found = await socket.execute('{ messages(conversationId: "cleared") { id } }')
     assert found == {"data": {"messages": []}}
+
+
+async def asked_again(socket: Socket, id: str, message_id: str) -> str:
+    """The code with which another reply is refused."""
+    with pytest.raises(Refused) as refused:
+        await socket.follow(REGENERATE, {"message": {"id": id, "messageId": message_id}})
+    return str(refused.value.code)
+
+
+async def test_another_reply_is_refused_with_the_code_that_says_why(socket: Socket) -> None:
+    sent, other = draft(conversationId="asked"), draft(conversationId="asked")
+    reply = await socket.follow(SEND, sent)
+    assert reply.message_id is not None
+    id, new = sent["message"]["id"], uuid4().hex
+    assert await asked_again(socket, new, "unknown") == "MESSAGE_NOT_FOUND"
+    for used in (id, reply.message_id):
+        assert await asked_again(socket, used, id) == "MESSAGE_ID_CONFLICT"
+    again = {"message": {"id": new, "messageId": reply.message_id}}
+    assert (await socket.follow(REGENERATE, again)).content == "x"
+    await socket.follow(SEND, other)
+    assert await asked_again(socket, new, other["message"]["id"]) == "MESSAGE_ID_CONFLICT"
+    await socket.execute('mutation { clearMessages(conversationId: "asked") }')
+    for message_id in (id, reply.message_id, new):
+        assert await asked_again(socket, new, message_id) == "MESSAGE_CLEARED"
+        assert await asked_again(socket, uuid4().hex, message_id) == "MESSAGE_CLEARED"
+
+
+async def test_another_reply_while_one_streams_is_reply_streaming(socket: Socket) -> None:
+    sent = draft(content="word " * 1_000)
+    reply = await socket.follow(SEND, sent, most_chunks=1)
+    assert reply.message_id is not None
+    await socket.complete("op1")
+    again = {"message": {"id": uuid4().hex, "messageId": sent["message"]["id"]}}
+    with pytest.raises(Refused) as refused:
+        await socket.follow(REGENERATE, again)
+    assert refused.value.code == "REPLY_STREAMING"
+    assert refused.value.errors[0]["message"] == (
+        f"The reply {reply.message_id!r} is still streaming; stop it first, or wait for its end."
+    )
+    stop = "mutation ($id: ID!) { stopMessage(id: $id) { status } }"
+    await socket.execute(stop, {"id": reply.message_id})
+    assert (await socket.follow(REGENERATE, again, most_chunks=1)).message_id is not None
+    await socket.execute(stop, {"id": sent["message"]["id"]})
 
 
 # Too much.

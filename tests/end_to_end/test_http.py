@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.end_to_end.node import need_node, run_script
+from tests.end_to_end.node import BUILD, need_node, run_script
 from tests.processes import ServerProcess
 from tests.wire import PATIENCE_SECONDS
 
@@ -18,6 +18,7 @@ EVENT_STREAM = "text/event-stream"
 TYPENAME = "{ __typename }"
 CLEAR = "mutation { clearMessages }"
 SEND = 'subscription { sendMessage(message: {id: "get", content: "x"}) { text } }'
+REGENERATE = 'subscription { regenerateMessage(message: {id: "get", messageId: "x"}) { text } }'
 EVENTS = "subscription { conversationEvents { __typename } }"
 
 
@@ -149,6 +150,7 @@ async def test_a_query_may_be_asked_by_get(http: httpx.AsyncClient) -> None:
         (SEND, EVENT_STREAM),
         (SEND, LEGACY_JSON),
         (SEND, "multipart/mixed;subscriptionSpec=1.0"),
+        (REGENERATE, EVENT_STREAM),
         (
             "subscription { ...F } fragment F on Subscription "
             '{ other: sendMessage(message: {id: "get", content: "x"}) { text } }',
@@ -459,10 +461,16 @@ async def test_health_and_readiness_are_said_in_a_word(
     assert (answer.status_code, answer.text) == (200, text)
 
 
-async def test_the_root_leads_to_graphql(http: httpx.AsyncClient) -> None:
+async def test_the_root_is_the_chat_or_says_how_to_build_it(http: httpx.AsyncClient) -> None:
     answer = await http.get("/")
-    assert answer.status_code == 307
-    assert answer.headers["location"] == "/graphql"
+    if (BUILD / "index.html").is_file():
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.text == (BUILD / "index.html").read_text()
+    else:
+        assert answer.status_code == 503
+        assert answer.text == "This page was not built; `make setup` builds it."
 
 
 async def test_what_is_nowhere_is_404(http: httpx.AsyncClient) -> None:

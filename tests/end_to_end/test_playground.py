@@ -24,8 +24,8 @@ async def test_a_browser_gets_the_page_or_reads_how_to_build_it(server: ServerPr
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.text == PLAYGROUND.read_text()
     else:
-        assert answer.status_code == 404
-        assert answer.text == "The playground was not built; `make setup` builds it."
+        assert answer.status_code == 503
+        assert answer.text == "This page was not built; `make setup` builds it."
 
 
 async def test_a_browser_that_brings_a_query_gets_its_answer(server: ServerProcess) -> None:

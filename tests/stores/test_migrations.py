@@ -16,12 +16,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from graphql_app.errors import ConfigurationError
+from graphql_app.errors import ConfigurationError, MessageIdConflictError
+from graphql_app.messages import Status
 from graphql_app.stores import open_store
 from graphql_app.stores.sql import migrations
 from graphql_app.stores.sql.store import SqlStore
 from graphql_app.stores.sql.tables import metadata
-from tests.contracts.scene import Scene
+from tests.contracts.scene import Scene, shown
 from tests.processes import refusing
 from tests.stores.databases import KINDS, NewDatabase, databases
 
@@ -142,6 +143,51 @@ def test_a_downgrade_leaves_nothing_behind(url: str) -> None:
 
     on(url, check)
     on(url, migrations.upgrade)
+
+
+def test_old_replies_are_the_newest_to_their_messages_and_may_be_replaced(url: str) -> None:
+    def old(connection: Connection) -> None:
+        command.upgrade(config_for(connection), "0001")
+        connection.exec_driver_sql("INSERT INTO conversation VALUES ('owner', 'c1', 9, 0, 9, 4, 4)")
+        for statement in (
+            "'m1', 'c1', 'USER', 'DONE', 'Hello', 1, NULL, 'r-m1', NULL, NULL, 1, NULL, NULL",
+            "'r-m1', 'c1', 'ASSISTANT', 'DONE', 'One', 2, 'm1', NULL, NULL, NULL, 2, 8, 4",
+            "'m2', 'c1', 'USER', 'DONE', 'Hello', 3, NULL, 'r-m2', NULL, NULL, 3, NULL, NULL",
+            "'r-m2', 'c1', 'ASSISTANT', 'DONE', 'Two', 4, 'm2', NULL, NULL, NULL, 4, 9, 4",
+        ):
+            connection.exec_driver_sql(
+                "INSERT INTO message (owner, id, conversation, role, status, content, created_at, "
+                "reply_to, newest_reply, epoch, renewals, added, ended, ended_at) "
+                f"VALUES ('owner', {statement})"
+            )
+
+    async def use() -> None:
+        store = open_store(url)
+        await store.open()
+        scene = Scene(store, "owner", await store.register(60))
+        assert await scene.ids() == ["m1", "r-m1", "m2", "r-m2"]
+        assert await scene.replies("m1") == ["r-m1"]
+        assert shown(await scene.events(4)) == [
+            ("r-m1", Status.DONE, "One"),
+            ("r-m2", Status.DONE, "Two"),
+        ]
+        with pytest.raises(MessageIdConflictError, match="the first reply to this message"):
+            await scene.add_reply("r-m1", "m1")
+        assert (await scene.add_reply("n1", "m1")).created
+        assert await scene.ids() == ["m1", "n1", "m2", "r-m2"]
+        assert await scene.replies("m1") == ["r-m1", "n1"]
+        assert (await scene.message("n1")).created_at == (await scene.message("r-m1")).created_at
+        await scene.finish("n1")
+        await store.close()
+
+    def check(connection: Connection) -> None:
+        rows = connection.exec_driver_sql("SELECT id FROM message ORDER BY added")
+        assert [row.id for row in rows] == ["m1", "n1", "m2", "r-m2"]
+
+    on(url, old)
+    asyncio.run(use())
+    on(url, lambda connection: command.downgrade(config_for(connection), "0001"))
+    on(url, check)
 
 
 def test_a_version_that_is_unknown_is_refused(url: str) -> None:

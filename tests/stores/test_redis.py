@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from graphql_app.errors import (
     FencedError,
     MessageClearedError,
     MessageNotFoundError,
+    ReplyStreamingError,
     StoreUnavailableError,
 )
 from graphql_app.messages import Status
@@ -423,6 +424,31 @@ def calls_of_scripts(admin: redis.Redis) -> int:
     return int(admin.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
+async def test_the_replies_to_all_messages_of_a_list_come_in_a_few_round_trips(
+    scene: Scene, admin: redis.Redis
+) -> None:
+    ids = [f"m{number}" for number in range(500)]
+    await asyncio.gather(*map(scene.add, ids))
+    before = calls_of_scripts(admin)
+    found = await asyncio.gather(*map(scene.replies, ids))
+    assert calls_of_scripts(admin) - before <= 3
+    assert found == [[f"r-{id}"] for id in ids]
+
+
+async def test_long_replies_are_listed_in_several_groups(scene: Scene) -> None:
+    text = "日" * (GROUP_BYTES // 5)
+    ids = [f"m{number}" for number in range(6)]
+    for id in ids:
+        await scene.add(id)
+        await scene.finish(f"r-{id}", text=f"r-{id}{text}", at_offset=0)
+        await scene.add_reply(f"n-{id}", id)
+        await scene.append(f"n-{id}", 0, f"n-{id}{text}")
+    found = await asyncio.gather(*(scene.store.replies(scene.ref(id), 10) for id in ids))
+    assert [[reply.content.rstrip("日") for reply in replies] for replies in found] == [
+        [f"r-{id}", f"n-{id}"] for id in ids
+    ]
+
+
 async def test_an_answer_of_the_script_that_nobody_knows_is_a_defect(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,10 +467,14 @@ async def test_what_is_left_of_cleared_messages_is_forgotten_in_a_day_or_two(
     await scene.append("r-m1", 0, "Secret")
     await scene.add("m2", "Secret")
     await scene.finish("r-m2", text="Secret", at_offset=0)
+    await scene.add_reply("n1", "m2")
+    await scene.finish("n1", text="Secret", at_offset=0)
+    await scene.add_reply("n2", "m2")
+    await scene.append("n2", 0, "Secret")
     await scene.clear()
     day = 24 * 60 * 60
     left = list(admin.scan_iter("*owner*"))
-    assert len(left) == 5, "four ids, and the conversation"
+    assert len(left) == 7, "six ids, and the conversation"
     for key in left:
         assert day <= int(str(admin.ttl(key))) <= 2 * day
         if admin.type(key) == b"string":
@@ -496,6 +526,32 @@ async def test_replies_that_ended_before_there_was_a_ttl_expire_too(
         await expiring.store.sweep()
     with pytest.raises(MessageClearedError):
         await scene.read("r-m1")
+
+
+async def test_what_is_left_of_an_expired_reply_is_its_id(
+    scene: Scene, server: RedisServer, admin: redis.Redis
+) -> None:
+    async with process(f"{server.url}?ttl=1s") as expiring:
+        await scene.answered("m1")
+        await scene.add_reply("n1", "m1")
+        cursor = await scene.cursor()
+        await asyncio.sleep(1.1)
+        await expiring.store.sweep()
+        assert await scene.replies("m1") == ["n1"]
+        assert await scene.ids() == ["m1", "n1"]
+        assert shown(await scene.events(cursor)) == []
+        with pytest.raises(MessageClearedError):
+            await scene.read("r-m1")
+        assert {str(key) for key in admin.scan_iter("*:replaced:*")} == set()
+        await scene.finish("n1")
+        await scene.add_reply("n2", "m1")
+        await scene.finish("n2")
+        await asyncio.sleep(1.1)
+        await expiring.store.sweep()
+    assert shown(await scene.events(cursor)) == [[]]
+    left = list(admin.scan_iter("*owner*"))
+    assert len(left) == 5, "four ids, and the conversation"
+    assert min(int(str(admin.ttl(key))) for key in left) > 0
 
 
 async def test_a_sweep_ends_any_number_of_replies(scene: Scene) -> None:
@@ -693,6 +749,7 @@ async def test_what_was_acknowledged_survives_a_kill_of_the_server(
 async def test_a_server_that_hangs_is_unavailable_within_seconds_and_comes_back(
     scene: Scene, server: RedisServer
 ) -> None:
+    await scene.answered("m0")
     await scene.add("m1")
     await scene.append("r-m1", 0, "One")
     alarm = Alarm(scene.store, scene.ref("r-m1"))
@@ -705,6 +762,8 @@ async def test_a_server_that_hangs_is_unavailable_within_seconds_and_comes_back(
         scene.renew("r-m1"),
         scene.store.sweep(),
         scene.add("m2"),
+        scene.add_reply("n0", "m0", token="one"),
+        scene.replies("m0"),
         *(scene.message("r-m1") for _ in range(40)),
     ]
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -718,7 +777,9 @@ async def test_a_server_that_hangs_is_unavailable_within_seconds_and_comes_back(
     await scene.append("r-m1", 3, " two")
     assert (await scene.read("r-m1")).text == "One two"
     assert (await scene.add("m2")).created
-    assert await scene.ids() == ["m1", "r-m1", "m2", "r-m2"]
+    assert (await scene.add_reply("n0", "m0", token="one")).created
+    assert await scene.ids() == ["m0", "n0", "m1", "r-m1", "m2", "r-m2"]
+    assert await scene.replies("m0") == ["r-m0", "n0"]
 
 
 async def test_neither_writes_nor_renewals_wait_behind_thousands_of_reads(
@@ -823,6 +884,22 @@ async def test_a_full_memory_refuses_writes_and_serves_reads(
     assert (await scene.message("r-m1")).content == "One two"
 
 
+async def test_a_full_memory_refuses_another_reply_as_a_whole(
+    scene: Scene, admin: redis.Redis
+) -> None:
+    await scene.answered("m1")
+    cursor = await scene.cursor()
+    admin.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await scene.add_reply("n1", "m1")
+    finally:
+        admin.config_set("maxmemory", "0")
+    assert await scene.ids() == ["m1", "r-m1"]
+    assert shown(await scene.events(cursor)) == []
+    assert (await scene.add_reply("n1", "m1")).created
+
+
 def writes(scene: Scene) -> list[Callable[[], Any]]:
     return [
         lambda: scene.append("r-m1", 3, " two"),
@@ -884,6 +961,8 @@ async def test_a_server_that_forgot_everything_fences_all_that_ran(tmp_path: Pat
             with pytest.raises(FencedError):
                 await scene.add("m2")
             with pytest.raises(FencedError):
+                await scene.add_reply("n1", "m1")
+            with pytest.raises(FencedError):
                 await scene.renew("r-m1")
             with pytest.raises(MessageNotFoundError):
                 await scene.read("r-m1")
@@ -901,13 +980,23 @@ async def test_a_volatile_server_that_dropped_keys_still_sweeps_lists_and_takes_
 ) -> None:
     async with process(f"{server.url}?ttl=1s&volatile=1") as expiring:
         late = Scene(expiring.store, scene.owner, await expiring.store.register(0.001))
-        for dropped in ("message", "text", "conversation", "added", "ended"):
-            for number in range(4):
-                await late.add(f"{dropped}{number}", conversation=f"{dropped}{number}")
+        for dropped in ("message", "text", "conversation", "added", "ended", "replaced"):
+            for number in range(8):
+                id = f"{dropped}{number}"
+                await late.add(id, conversation=id)
                 if number % 2:
-                    await late.finish(f"r-{dropped}{number}", text="One", at_offset=0)
-            for key in admin.keys(f"graphql_app:{dropped}:*{dropped}[01]"):
+                    await late.finish(f"r-{id}", text="One", at_offset=0)
+                if number in (1, 3):
+                    await late.add_reply(f"n-{id}", id)
+                if number == 3:
+                    await late.finish(f"n-{id}", text="Two", at_offset=0)
+            for key in admin.keys(f"graphql_app:{dropped}:*{dropped}[01357]"):
                 admin.delete(key)
+            for number in range(8):
+                id = f"{dropped}{number}"
+                await late.replies(id)
+                with suppress(MessageNotFoundError, ReplyStreamingError):
+                    await late.add_reply(f"another-{id}", id)
         await scene.add("m1")
         await expiring.store.sweep()
         await asyncio.sleep(1.1)
@@ -920,6 +1009,17 @@ async def test_a_volatile_server_that_dropped_keys_still_sweeps_lists_and_takes_
         await scene.add(f"new-{conversation}", conversation=conversation)
     assert await scene.store.sweep() == 0
     assert (await scene.message("r-m1")).status is Status.STREAMING
+
+
+async def test_a_reply_that_a_volatile_server_dropped_may_be_replaced(
+    scene: Scene, admin: redis.Redis
+) -> None:
+    await scene.answered("m1")
+    [record] = admin.scan_iter("*:message:*r-m1")
+    admin.delete(record)
+    assert (await scene.add_reply("n1", "m1")).created
+    assert await scene.ids() == ["m1", "n1"]
+    assert await scene.replies("m1") == ["n1"]
 
 
 # Sentinel.

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event
 from graphql_app.errors import (
     FencedError,
     MessageClearedError,
+    MessageIdConflictError,
     MessageNotFoundError,
     StoreUnavailableError,
 )
@@ -27,6 +28,7 @@ from graphql_app.stores.sql import adding
 from graphql_app.stores.sql.adding import Adding
 from graphql_app.stores.sql.ending import Ending
 from graphql_app.stores.sql.reading import Reading
+from graphql_app.stores.sql.removing import Removing
 from graphql_app.stores.sql.steps import UndoError
 from graphql_app.stores.sql.store import SqlStore
 from tests.contracts.scene import Scene, shown
@@ -150,6 +152,17 @@ async def load(
             )
 
 
+async def load_replaced(database: Database, conversation: str, count: int) -> None:
+    """Gives the first message of a loaded conversation replies before the newest."""
+    await database.run(
+        "INSERT INTO message (owner, id, conversation, role, status, content, created_at, "
+        "reply_to, renewals, added, ended, ended_at, replaced) "
+        f"SELECT 'owner', 'o-{conversation}-' || n, '{conversation}', 'ASSISTANT', 'DONE', 'word', "
+        f"3, '{conversation}-1', 0, 3, 500000 + n, 1000, 500000 + n "
+        f"FROM {database.numbers(1, count)}"
+    )
+
+
 # Plans.
 
 GROWING = "(message|piece|conversation|cleared)"
@@ -220,6 +233,12 @@ async def test_no_call_reads_all_of_a_large_table(
         f"INSERT INTO cleared SELECT 'owner', 'gone-' || n, {database.now} "
         f"FROM {database.numbers(1, 20_000)}"
     )
+    await load_replaced(database, "large", 20_000)
+    await load_replaced(database, "c2", 2)
+    # Long ago: one that was replaced, and one that takes all replies to its message with it.
+    long_ago = "UPDATE message SET ended_at = -10000000000000 WHERE owner = 'owner' AND id = "
+    await database.run(f"{long_ago}'o-large-1'")
+    await database.run(f"{long_ago}'r-c2-1'")
     await database.run("ANALYZE")
     with noting_statements() as noted:
         await scene.add("m1", conversation="large")
@@ -235,6 +254,12 @@ async def test_no_call_reads_all_of_a_large_table(
         await store.newest_reply(scene.ref("m1"))
         await scene.history("r-m1")
         await scene.ids("large", last=10, before="large-5000")
+        await scene.ids("large", last=10, before="o-large-5")
+        assert await scene.replies("large-1", last=2) == ["o-large-20000", "r-large-1"]
+        await scene.add_reply("n1", "o-large-5")
+        await scene.add_reply("n1", "large-1")
+        with pytest.raises(MessageNotFoundError):
+            await scene.add_reply("n2", "unknown")
         await scene.events(None, "large", last=10)
         await scene.events(1_019_990, "large")
         await scene.conversations(10)
@@ -244,6 +269,8 @@ async def test_no_call_reads_all_of_a_large_table(
         assert isinstance(store, SqlStore)
         store._keep = timedelta(days=36_500)  # None is that old.
         assert await store.sweep() == 100
+        assert await scene.replies("c2-1") == []
+        assert await scene.replies("large-1", last=2) == ["r-large-1", "n1"]
         await scene.clear("c1")
     slow = [
         f"{statement}\n{plan}"
@@ -476,6 +503,33 @@ async def test_events_of_before_an_expiry_do_not_come_after_it(
     assert shown(await scene.events(cursor)) == [[]]
 
 
+async def test_events_of_before_another_reply_do_not_come_after_it(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.add("m1")
+    cursor = await scene.cursor()
+    await scene.finish("r-m1")
+    other_reply = meanwhile(url, lambda other: other.add_reply("n1", "m1"))
+    after(monkeypatch, Reading, "_since", other_reply)
+    events = await scene.events(cursor)
+    assert shown(events) == [["m1", "n1"]]
+    assert shown(await scene.events(events.cursor)) == []
+
+
+async def test_a_reply_that_is_replaced_while_it_expires_is_gone_alone(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    await scene.answered("m1")
+    await database.run("UPDATE message SET ended_at = 1000 WHERE id = 'r-m1'")
+    other_reply = meanwhile(url, lambda other: other.add_reply("n1", "m1"))
+    after(monkeypatch, Removing, "expired", other_reply)
+    async with another(f"{url}?ttl=1d") as other:
+        await other.store.sweep()
+    assert await scene.store.message(scene.ref("r-m1")) is None
+    assert await scene.ids() == ["m1", "n1"]
+    assert await scene.replies("m1") == ["n1"]
+
+
 async def test_a_history_that_is_cleared_while_it_is_read_is_gone(
     url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,6 +555,48 @@ async def test_a_message_that_is_sent_and_cleared_while_it_is_sent_stays_cleared
     assert await scene.ids() == []
     with pytest.raises(MessageNotFoundError):
         await scene.store.newest_reply(scene.ref("m1"))
+
+
+async def test_a_reply_that_is_asked_for_and_cleared_while_it_is_asked_for_stays_cleared(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    if database.is_sqlite:
+        pytest.skip("a transaction that writes has the file for itself")
+    await scene.answered("m1")
+    await scene.answered("m2", conversation="c2")
+
+    async def ask_and_clear(other: Scene) -> None:
+        await other.add_reply("n1", "m2")
+        await other.clear("c2")
+
+    after(monkeypatch, Adding, "_newest_reply", meanwhile(url, ask_and_clear))
+    with pytest.raises(MessageClearedError, match="n1"):
+        await scene.add_reply("n1", "m1")
+    assert await scene.replies("m1") == ["r-m1"]
+    assert await scene.store.message(scene.ref("n1")) is None
+
+
+async def test_an_id_that_is_used_while_a_reply_is_asked_for_is_a_conflict(
+    url: str, scene: Scene, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    if database.is_sqlite:
+        pytest.skip("a transaction that writes has the file for itself")
+    await scene.answered("m1")
+    await scene.answered("m2", conversation="c2")
+    replace = Adding._replace
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(Adding, "_replace", replace)
+        meanwhile(url, lambda other: other.add_reply("n1", "m2"))()
+        replace(*arguments)
+
+    monkeypatch.setattr(Adding, "_replace", overtaken)
+    cursor = await scene.cursor()
+    with pytest.raises(MessageIdConflictError, match="a reply to another message"):
+        await scene.add_reply("n1", "m1")
+    assert shown(await scene.events(cursor)) == []
+    assert await scene.ids() == ["m1", "r-m1"]
+    assert await scene.ids("c2") == ["m2", "n1"]
 
 
 # States that must not be.

@@ -3,7 +3,18 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, false, func, select, true, union_all
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Integer,
+    bindparam,
+    case,
+    false,
+    func,
+    select,
+    true,
+    union_all,
+)
 
 from graphql_app.errors import FencedError, MessageClearedError, MessageNotFoundError
 from graphql_app.interfaces import Events, Slice
@@ -19,13 +30,17 @@ from graphql_app.messages import (
 from graphql_app.stores.rules import EVENTS_IN_A_READ
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.rows import (
+    ITS_ID,
+    ITS_OWNER,
     Cursor,
     Place,
     are_in,
+    are_listed,
     datetime_of,
     end_of,
     is_conversation,
     is_message,
+    its,
     json_of,
     message_of,
     message_when,
@@ -75,6 +90,28 @@ class Reading:
             select(given.c.owner, given.c.id, given.c.cursor)
             .join(conversations, same(conversations, given))
             .where(conversations.c.sequence > given.c.cursor)
+        )
+        question = messages.alias("question")
+        last: BindParameter[int] = bindparam("last", type_=Integer)
+        replaced = (
+            select(messages.c.id)
+            .where(
+                messages.c.owner == ITS_OWNER,
+                messages.c.reply_to == ITS_ID,
+                messages.c.replaced.is_not(None),
+            )
+            .order_by(messages.c.replaced.desc())
+            .limit(last)
+            .subquery()
+        )
+        newest = select(question.c.newest_reply).where(
+            question.c.owner == ITS_OWNER, question.c.id == ITS_ID
+        )
+        ids = select(replaced.c.id).union_all(newest)
+        self._replies = (
+            self._whole.where(messages.c.owner == ITS_OWNER, messages.c.id.in_(ids))
+            .order_by(messages.c.replaced.desc().nulls_first())
+            .limit(last)
         )
         given = dialect.given("owner", "id")
         self._cleared = select(cleared.c.owner, cleared.c.id).join(given, same(cleared, given))
@@ -142,6 +179,9 @@ class Reading:
             statement = statement.where(messages.c.added < added)
         return _oldest_first(connection, statement)
 
+    def replies(self, connection: Connection, ref: Ref, last: int) -> tuple[Message, ...]:
+        return _oldest_first(connection, self._replies, {**its(ref.owner, ref.id), "last": last})
+
     def history(self, connection: Connection, ref: Ref) -> tuple[Message, ...]:
         reply = self.reply(connection, ref)
         if reply.epoch is None:
@@ -155,7 +195,7 @@ class Reading:
         return tuple(message for message in earlier if message.content)
 
     def _newest_of(self, conversation: ConversationRef) -> Any:
-        return self._whole.where(*are_in(conversation)).order_by(messages.c.added.desc())
+        return self._whole.where(*are_listed(conversation)).order_by(messages.c.added.desc())
 
     # Conversations.
 
@@ -167,6 +207,7 @@ class Reading:
             .where(
                 messages.c.owner == conversations.c.owner,
                 messages.c.conversation == conversations.c.id,
+                messages.c.replaced.is_(None),
             )
             .order_by(messages.c.added)
             .limit(1)
@@ -207,8 +248,9 @@ class Reading:
         return [cursor in changed for cursor in cursors]
 
     def _since(self, connection: Connection, conversation: ConversationRef, cursor: int) -> Events:
+        # Whoever was replaced came, and ended, before the conversation started over for that.
         added = select(messages, messages.c.added.label("number"), false().label("is_end")).where(
-            *are_in(conversation), messages.c.added > cursor
+            *are_listed(conversation), messages.c.added > cursor
         )
         ended = select(messages, messages.c.ended.label("number"), true().label("is_end")).where(
             *are_in(conversation), messages.c.ended > cursor
@@ -238,6 +280,8 @@ def _missing(ref: Ref, cleared: Collection[Ref]) -> MessageClearedError | Messag
     return MessageClearedError(ref.id) if ref in cleared else MessageNotFoundError(ref.id, "reply")
 
 
-def _oldest_first(connection: Connection, newest_first: Any) -> tuple[Message, ...]:
-    rows = connection.execute(newest_first).all()
+def _oldest_first(
+    connection: Connection, newest_first: Any, parameters: dict[str, Any] | None = None
+) -> tuple[Message, ...]:
+    rows = connection.execute(newest_first, parameters).all()
     return tuple(message_of(row, row.text) for row in reversed(rows))

@@ -73,6 +73,11 @@ def are_in(conversation: ConversationRef) -> tuple[ColumnElement[bool], ...]:
     return messages.c.owner == conversation.owner, messages.c.conversation == conversation.id
 
 
+def are_listed(conversation: ConversationRef) -> tuple[ColumnElement[bool], ...]:
+    """In a conversation, and not replaced; the last condition is that of the index."""
+    return *are_in(conversation), messages.c.replaced.is_(None)
+
+
 def was_cleared(ref: Ref) -> tuple[ColumnElement[bool], ...]:
     return cleared.c.owner == ref.owner, cleared.c.id == ref.id
 

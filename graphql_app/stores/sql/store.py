@@ -21,7 +21,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from graphql_app.errors import FencedError, StoreUnavailableError
-from graphql_app.interfaces import Added, Draft, Events, Lease, Slice, Topic
+from graphql_app.interfaces import Added, Draft, Events, Lease, ReplyDraft, Slice, Topic
 from graphql_app.messages import Conversation, ConversationRef, Message, Ref, ReplyError, Status
 from graphql_app.stores.grouping import Grouped
 from graphql_app.stores.outage import Outage
@@ -199,8 +199,8 @@ class SqlStore(ABC):
                 lambda connection: self._removing.expired(connection, keep, EXPIRED_IN_A_SWEEP),
                 is_urgent=True,
             )
-            for conversation, ids in expired.items():
-                await self._remove(conversation, ids, is_urgent=True)
+            for conversation, replies in expired.items():
+                await self._remove(conversation, replies, is_urgent=True)
         if time.monotonic() < self._housekeeping_at:
             return
         self._housekeeping_at = time.monotonic() + HOUSEKEEPING_SECONDS
@@ -219,6 +219,11 @@ class SqlStore(ABC):
     async def add(self, draft: Draft, lease: Lease) -> Added:
         return await self._write_again(
             lambda connection, news: self._adding.add(connection, news, draft, lease)
+        )
+
+    async def add_reply(self, draft: ReplyDraft, lease: Lease) -> Added:
+        return await self._write_again(
+            lambda connection, news: self._adding.add_reply(connection, news, draft, lease)
         )
 
     async def append(self, ref: Ref, lease: Lease, at_offset: int, text: str) -> None:
@@ -275,13 +280,15 @@ class SqlStore(ABC):
     async def _remove(
         self,
         conversation: ConversationRef,
-        ids: Collection[str] | None,
+        expired: Collection[str] | None,
         *,
         is_urgent: bool = False,
     ) -> int:
         try:
             return await self._write(
-                lambda connection, news: self._removing.remove(connection, news, conversation, ids),
+                lambda connection, news: self._removing.remove(
+                    connection, news, conversation, expired
+                ),
                 is_urgent=is_urgent,
             )
         except UndoError:
@@ -310,6 +317,9 @@ class SqlStore(ABC):
         return await self._look(
             lambda connection: self._reading.messages(connection, conversation, last, before)
         )
+
+    async def replies(self, ref: Ref, last: int) -> tuple[Message, ...]:
+        return await self._look(lambda connection: self._reading.replies(connection, ref, last))
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
         return await self._look(

@@ -54,12 +54,33 @@ messages = Table(
     # The lease that a reply streams under; NULL for everything that does not stream.
     Column("epoch", BigInteger),
     Column("renewals", BigInteger),
-    # The numbers of the events that tell of the message's coming, and of its end.
+    # The numbers of the events that tell of the message's coming, and of its end. The first is
+    # its place too, which all replies to a message share.
     Column("added", BigInteger, nullable=False),
     Column("ended", BigInteger),
     Column("ended_at", BigInteger),
+    # The number of the reset by which another reply took its place; NULL for what lists show.
+    Column("replaced", BigInteger),
+    # Of the draft that a reply was added by alone; NULL for one that came with its message.
+    Column("token", Text),
 )
-Index("message_added", messages.c.owner, messages.c.conversation, messages.c.added, unique=True)
+Index(
+    "message_added",
+    messages.c.owner,
+    messages.c.conversation,
+    messages.c.added,
+    unique=True,
+    sqlite_where=messages.c.replaced.is_(None),
+    postgresql_where=messages.c.replaced.is_(None),
+)
+Index(
+    "message_replaced",
+    messages.c.owner,
+    messages.c.reply_to,
+    messages.c.replaced,
+    sqlite_where=messages.c.replaced.is_not(None),
+    postgresql_where=messages.c.replaced.is_not(None),
+)
 Index("message_ended", messages.c.owner, messages.c.conversation, messages.c.ended)
 Index(
     "message_streaming",
