@@ -2,12 +2,12 @@
 # Each sets up what it needs, once.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test chaos bench check format lint types fresh lock schema reload clean
+.PHONY: help setup serve dev test chaos bench check browser format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
-PAGE := graphql_app/static/playground.html
+PAGE := graphql_app/static/index.html
 SOURCES := graphql_app tests benchmarks docs README.md CONTRIBUTING.md
-CLIENT := $(shell find client/src -type f) client/playground.html client/tsconfig.json client/vite.config.ts
+CLIENT := $(shell find client/src -type f) client/index.html client/playground.html client/tsconfig.json client/vite.config.ts
 
 help: ## Lists these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,11 @@ setup: .venv/.ready $(PAGE) ## Makes .venv with the locked dependencies and buil
 serve: setup ## Serves on http://127.0.0.1:3000, in memory, with simulated answers.
 	$(BIN)/graphql-app serve
 
-test: setup ## Runs the tests.
+dev: setup ## Serves, and the browser client on http://127.0.0.1:5173, which follows each change of it.
+	@$(BIN)/graphql-app serve & server=$$!; trap 'kill $$server; wait $$server' EXIT; cd client && npm run --silent dev
+
+test: setup ## Runs the tests, but for those of the browser client in a browser.
+	cd client && npm run --silent test
 	$(BIN)/pytest
 
 chaos: setup ## Attacks every store with real faults for 15 minutes, or as CHAOS="…" says.
@@ -26,27 +30,38 @@ chaos: setup ## Attacks every store with real faults for 15 minutes, or as CHAOS
 bench: setup benchmarks/peers/node_modules/.ready ## Measures streaming beside other servers, or as BENCH="…" says.
 	$(BIN)/python -m benchmarks.streaming $(BENCH)
 
-check: setup lint types fresh ## Runs all that CI runs.
-	CI=true $(BIN)/pytest
+check: export CI = true
+check: setup lint types fresh browser ## Runs all that CI runs.
+	cd client && npm run --silent test
+	$(BIN)/pytest
 
-format: .venv/.ready ## Formats the code.
+browser: setup ## Runs the tests of the browser client in Chromium, and weighs its page.
+	cd client && npm run --silent size
+	cd client && npm run --silent test:browser
+	cd client && npm run --silent e2e
+
+format: .venv/.ready client/node_modules/.ready ## Formats the code.
 	$(BIN)/ruff check --fix-only --quiet $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+	cd client && npm run --silent format
 
-lint: .venv/.ready ## Checks format, style and the direction of imports.
+lint: .venv/.ready client/node_modules/.ready ## Checks format, style and the direction of imports.
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/lint-imports
+	cd client && npm run --silent lint
 
 types: setup ## Checks the types, of the tests too.
 	$(BIN)/mypy
-	cd client && npm run check
+	cd client && npm run --silent check
 
-fresh: .venv/.ready ## Checks that what is generated is what its source says.
+fresh: .venv/.ready client/node_modules/.ready ## Checks that what is generated is what its source says.
 	$(BIN)/graphql-app schema | diff - schema.graphql
+	cd client && npm run --silent fresh
 
-schema: .venv/.ready ## Writes schema.graphql.
+schema: .venv/.ready client/node_modules/.ready ## Writes schema.graphql, and the client's types for it.
 	$(BIN)/graphql-app schema > schema.graphql
+	cd client && npm run --silent generate
 
 reload: .venv/.ready ## Records docs/reload.svg, the picture of the README.
 	$(BIN)/python docs/reload.py

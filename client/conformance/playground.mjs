@@ -9,7 +9,8 @@ const errors = [];
 
 function note(requested) {
   const { protocol, host: other } = new URL(requested);
-  if (other !== host && protocol !== "data:" && protocol !== "blob:") foreignRequests.push(requested);
+  if (other !== host && protocol !== "data:" && protocol !== "blob:")
+    foreignRequests.push(requested);
 }
 
 const browser = await chromium.launch({

@@ -2,7 +2,7 @@ import type { GraphiQLProps } from "graphiql";
 import { getOperationAST, parse } from "graphql";
 import { createClient } from "graphql-ws";
 
-import { replyAssembler, type Result } from "./reply";
+import { type Result, replyAssembler } from "./reply";
 
 type Fetcher = GraphiQLProps["fetcher"];
 type Data = Record<string, unknown>;
@@ -28,9 +28,10 @@ const client = createClient({
 
 /** Sends subscriptions over a WebSocket, everything else as a POST. */
 export const fetcher: Fetcher = async ({ query, operationName, variables }, options) => {
-  const request = { query, operationName, variables };
+  const operation = operationIn(query, operationName);
+  const request = { query, operationName: operation?.name?.value ?? operationName, variables };
   const headers: Headers | undefined = options?.headers;
-  if (!isSubscription(query, operationName)) {
+  if (operation?.operation !== "subscription") {
     const response = await fetch(url, {
       method: "POST",
       headers: {
@@ -56,11 +57,13 @@ export const fetcher: Fetcher = async ({ query, operationName, variables }, opti
   };
 };
 
-function isSubscription(query: string, operationName?: string | null): boolean {
+// Just after a change of tabs GraphiQL still gives the other tab's operation's name.
+function operationIn(query: string, operationName?: string | null) {
   try {
-    return getOperationAST(parse(query), operationName)?.operation === "subscription";
+    const document = parse(query);
+    return getOperationAST(document, operationName) ?? getOperationAST(document);
   } catch {
-    return false; // the server says what is wrong with the syntax
+    return null; // the server says what is wrong with the syntax
   }
 }
 

@@ -11,7 +11,7 @@ import { sendTab, tabs } from "./tabs";
 // GraphiQL would bring back the tabs of the last visit, and with them an id that is already used.
 localStorage.removeItem("graphiql:tabState");
 
-createRoot(document.getElementById("playground")!).render(
+createRoot(document.getElementById("playground") as HTMLElement).render(
   <GraphiQL
     fetcher={fetcher}
     defaultTabs={tabs}

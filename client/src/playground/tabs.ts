@@ -1,7 +1,10 @@
 // crypto.randomUUID exists on https and localhost only; the playground runs elsewhere too.
-const sendId = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) =>
-  part.toString(36),
-).join("");
+function newId() {
+  const parts = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36));
+  return parts.join("");
+}
+
+const sendId = newId();
 
 function tab(variables: object, query: string) {
   return { query: query.trimStart(), variables: JSON.stringify(variables, null, 2) };
@@ -32,6 +35,25 @@ const resumeTab = tab(
 # Paste the messageId of Send, and the text you have.
 subscription Resume($message: ResumeInput!) {
   resumeMessage(message: $message) {
+    messageId
+    offset
+    text
+    status
+    error {
+      code
+      message
+    }
+  }
+}
+`,
+);
+
+const regenerateTab = tab(
+  { message: { id: newId(), messageId: sendId } },
+  `
+# Streams another reply to the message of Send. Give each new reply a new id.
+subscription Regenerate($message: RegenerateInput!) {
+  regenerateMessage(message: $message) {
     messageId
     offset
     text
@@ -120,4 +142,4 @@ query History($conversationId: ID!, $last: Int, $before: ID) {
 `,
 );
 
-export const tabs = [sendTab, resumeTab, stopTab, clearTab, eventsTab, historyTab];
+export const tabs = [sendTab, resumeTab, regenerateTab, stopTab, clearTab, eventsTab, historyTab];

@@ -1,0 +1,273 @@
+import type { Sink } from "graphql-ws";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+import { Connection, Cut } from "./connection";
+
+/** The browser's end of a socket, with the test as its server. */
+class FakeSocket {
+  static readonly CONNECTING = 0;
+  static readonly OPEN = 1;
+  static readonly CLOSING = 2;
+  static readonly CLOSED = 3;
+  readyState = FakeSocket.CONNECTING;
+  onopen?: () => void;
+  onclose?: (event: { code: number; reason: string }) => void;
+  onmessage?: (event: { data: string }) => void;
+  readonly sent: { type: string; id?: string }[] = [];
+
+  constructor() {
+    sockets.push(this);
+  }
+
+  send(data: string): void {
+    this.sent.push(JSON.parse(data));
+  }
+
+  // A browser waits for the other side, which may be dead.
+  close(): void {
+    this.readyState = FakeSocket.CLOSING;
+  }
+
+  async accept(): Promise<void> {
+    this.readyState = FakeSocket.OPEN;
+    this.onopen?.();
+    await settle();
+    await this.say({ type: "connection_ack" });
+  }
+
+  async say(message: object): Promise<void> {
+    this.onmessage?.({ data: JSON.stringify(message) });
+    await settle();
+  }
+
+  async end(code: number, reason = ""): Promise<void> {
+    this.readyState = FakeSocket.CLOSED;
+    this.onclose?.({ code, reason });
+    await settle();
+  }
+
+  count(type: string): number {
+    return this.sent.filter((message) => message.type === type).length;
+  }
+}
+
+let sockets: FakeSocket[];
+let connection: Connection;
+let isOnline: boolean;
+
+function newest(): FakeSocket {
+  return sockets.at(-1) as FakeSocket;
+}
+
+function settle(): Promise<unknown> {
+  return vi.advanceTimersByTimeAsync(0);
+}
+
+function pass(milliseconds: number): Promise<unknown> {
+  return vi.advanceTimersByTimeAsync(milliseconds);
+}
+
+function sink() {
+  return { next: vi.fn(), error: vi.fn(), complete: vi.fn() } satisfies Sink;
+}
+
+beforeEach(async () => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, "random").mockReturnValue(0.99);
+  sockets = [];
+  isOnline = true;
+  connection = new Connection({
+    url: "ws://test",
+    isOnline: () => isOnline,
+    webSocketImpl: FakeSocket,
+  });
+  connection.connect();
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
+
+describe("a connection", () => {
+  test("is live when the server has acknowledged it, and tells who waits", async () => {
+    expect(connection.state()).toEqual({ kind: "connecting" });
+    const live = connection.live();
+    await newest().accept();
+    expect(connection.state()).toEqual({ kind: "live" });
+    await live;
+  });
+
+  test.each([1000, 1001, 1006, 1011, 1012, 4000, 4500])(
+    "ends its operations with a cut when it is closed with %i, and comes back by itself",
+    async (code) => {
+      await newest().accept();
+      const operation = sink();
+      connection.subscribe({ query: "{ a }" }, operation);
+      await settle();
+      await newest().end(code);
+      expect(operation.error).toHaveBeenCalledExactlyOnceWith(expect.any(Cut));
+      expect(operation.complete).not.toHaveBeenCalled();
+      expect(connection.state().kind).toBe("reconnecting");
+
+      await pass(500);
+      expect(sockets).toHaveLength(2);
+      await newest().accept();
+      expect(connection.state().kind).toBe("live");
+      // Who followed something asks by itself for what is missing.
+      expect(newest().count("subscribe")).toBe(0);
+    },
+  );
+
+  test("refuses operations while it is not live", async () => {
+    const operation = sink();
+    connection.subscribe({ query: "{ a }" }, operation);
+    expect(operation.error).toHaveBeenCalledWith(expect.any(Cut));
+  });
+
+  test("does not send a frame that would cost the socket", async () => {
+    await newest().accept();
+    const operation = sink();
+    connection.subscribe({ query: "x".repeat(3_000_000) }, operation);
+    expect(operation.error.mock.calls[0]?.[0]).toMatchObject([
+      { extensions: { code: "BAD_USER_INPUT" } },
+    ]);
+    expect(newest().count("subscribe")).toBe(0);
+  });
+
+  test("waits longer from attempt to attempt, up to ten seconds, and says how long", async () => {
+    const waits = [];
+    for (let attempt = 0; attempt < 8; attempt++) {
+      await newest().end(1006);
+      const state = connection.state();
+      if (state.kind !== "reconnecting") throw new Error(state.kind);
+      const wait = state.retryAt - performance.now();
+      waits.push(Math.round(wait / 990));
+      await pass(wait);
+    }
+    expect(waits).toEqual([1, 1, 2, 4, 8, 10, 10, 10]);
+    expect(sockets).toHaveLength(9);
+  });
+
+  test("does not storm a server that accepts sockets and closes them", async () => {
+    for (let second = 0; second < 60; second++) {
+      if (newest().readyState === FakeSocket.CONNECTING) {
+        await newest().accept();
+        await newest().end(1011);
+      }
+      await pass(1000);
+    }
+    expect(sockets.length).toBeLessThan(15);
+  });
+
+  test("begins with short waits again when the server has answered something", async () => {
+    for (let attempt = 0; attempt < 5; attempt++) {
+      await newest().end(1006);
+      await pass(10_000);
+    }
+    await newest().accept();
+    await newest().say({ type: "next", id: "1", payload: {} });
+    await newest().end(1006);
+    await pass(500);
+    expect(newest().readyState).toBe(FakeSocket.CONNECTING);
+  });
+
+  test.each([4400, 4403, 4406, 1009])("says that it failed when closed with %i", async (code) => {
+    await newest().accept();
+    await newest().end(code, "Because");
+    expect(connection.state()).toEqual({ kind: "failed", reason: `${code} Because` });
+    await pass(60_000);
+    expect(sockets).toHaveLength(1);
+    connection.reconnectNow();
+    await newest().accept();
+    expect(connection.state().kind).toBe("live");
+  });
+
+  test("reconnects now when told so, with one socket however often", async () => {
+    await newest().end(1006);
+    for (let times = 0; times < 5; times++) connection.reconnectNow();
+    expect(sockets).toHaveLength(2);
+    await newest().accept();
+    await pass(60);
+    expect(sockets).toHaveLength(2);
+  });
+});
+
+describe("a socket that says nothing", () => {
+  test("is pinged, and given up within eight seconds when no pong comes", async () => {
+    await newest().accept();
+    const operation = sink();
+    connection.subscribe({ query: "{ a }" }, operation);
+    await pass(7_500);
+    expect(sockets[0]?.count("ping")).toBe(1);
+    expect(operation.error).toHaveBeenCalledWith(expect.any(Cut));
+    expect(sockets).toHaveLength(2);
+  });
+
+  test("stays when it answers, and is not pinged while it says something", async () => {
+    await newest().accept();
+    for (let second = 0; second < 30; second++) {
+      await pass(1000);
+      await newest().say({ type: "next", id: "1", payload: {} });
+    }
+    expect(newest().count("ping")).toBe(0);
+    for (let second = 0; second < 30; second++) {
+      const pings = newest().count("ping");
+      await pass(1000);
+      if (newest().count("ping") > pings) await newest().say({ type: "pong" });
+    }
+    expect(newest().count("ping")).toBeGreaterThan(5);
+    expect(sockets).toHaveLength(1);
+  });
+
+  test("is given up after eight seconds when it never opens", async () => {
+    await pass(8_500);
+    expect(sockets).toHaveLength(2);
+  });
+
+  test("is asked at once when there is a reason to doubt it, and given up after two seconds", async () => {
+    await newest().accept();
+    connection.check();
+    expect(newest().count("ping")).toBe(1);
+    await pass(2_500);
+    expect(sockets).toHaveLength(2);
+  });
+
+  test("is given the time to be heard when the page slept", async () => {
+    await newest().accept();
+    await pass(4_000);
+    // The clock goes on, timers do not; then all that waited happens, timers first.
+    const now = performance.now();
+    vi.spyOn(performance, "now").mockImplementation(() => now + 60_000);
+    await pass(3_000);
+    await newest().say({ type: "pong" });
+    await pass(3_000);
+    expect(sockets).toHaveLength(1);
+  });
+});
+
+describe("without a network", () => {
+  test("it says so, tries now and then all the same, and at once when the network is back", async () => {
+    await newest().accept();
+    isOnline = false;
+    connection.networkLost();
+    await settle();
+    expect(connection.state()).toEqual({ kind: "offline" });
+    await pass(1000);
+    await newest().end(1006);
+    expect(connection.state()).toEqual({ kind: "offline" });
+
+    isOnline = true;
+    const before = sockets.length;
+    connection.check();
+    expect(sockets).toHaveLength(before + 1);
+    await newest().accept();
+    expect(connection.state()).toEqual({ kind: "live" });
+  });
+
+  test("a server on the same machine can be live", async () => {
+    isOnline = false;
+    await newest().accept();
+    expect(connection.state()).toEqual({ kind: "live" });
+  });
+});

@@ -1,0 +1,62 @@
+import "./ConnectionStatus.css";
+
+import { useEffect, useState } from "react";
+
+import type { ConnectionState } from "../model";
+import { useAnnouncement } from "./Announcer";
+
+interface Props {
+  state: ConnectionState;
+  onReconnectNow: () => void;
+}
+
+/** The page's one status region: what the connection is, and what there is to say. */
+export function ConnectionStatus({ state, onReconnectNow }: Props) {
+  const { text, number } = useAnnouncement();
+  const isDown = state.kind === "reconnecting" || state.kind === "failed";
+  return (
+    <div className="connection" data-connection={state.kind}>
+      {/* Not atomic: a change of the one is no reason to read the other. */}
+      <div role="status" aria-atomic="false">
+        <span key={state.kind} className="words">
+          {wordsFor(state)}
+        </span>
+        {state.kind === "reconnecting" && <Countdown key={state.retryAt} until={state.retryAt} />}
+        <span key={number} className="visually-hidden">
+          {text}
+        </span>
+      </div>
+      {isDown && (
+        <button type="button" onClick={onReconnectNow}>
+          {state.kind === "failed" ? "Try again now" : "now"}
+        </button>
+      )}
+    </div>
+  );
+}
+
+function wordsFor(state: ConnectionState): string {
+  switch (state.kind) {
+    case "connecting":
+      return "Connecting…";
+    case "live":
+      return "Live";
+    case "reconnecting":
+      return "Reconnecting";
+    case "offline":
+      return "Offline – the reply goes on on the server";
+    case "failed":
+      return `Not connected: ${state.reason}`;
+  }
+}
+
+/** For the eye only: read out, it would interrupt every second. */
+function Countdown({ until }: { until: number }) {
+  const [now, setNow] = useState(() => performance.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(performance.now()), 250);
+    return () => clearInterval(timer);
+  }, []);
+  const seconds = Math.ceil((until - now) / 1000);
+  return <span aria-hidden="true">{seconds > 0 ? ` in ${seconds} s` : "…"}</span>;
+}

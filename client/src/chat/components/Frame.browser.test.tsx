@@ -1,0 +1,135 @@
+import { expect, test, vi } from "vitest";
+import { page, userEvent } from "vitest/browser";
+import { render } from "vitest-browser-react";
+
+import type { ConnectionState } from "../model";
+import { Announcer, useAnnounce } from "./Announcer";
+import { ConnectionStatus } from "./ConnectionStatus";
+import { ConversationList } from "./ConversationList";
+import { Frame } from "./Frame";
+
+const CONVERSATIONS = [
+  { id: "a/b", title: "Rain", updatedAt: "2025-01-02T00:00:00Z" },
+  { id: "c", title: "Sun", updatedAt: "2025-01-01T00:00:00Z" },
+];
+const status = page.getByRole("status");
+
+async function frame({
+  state = { kind: "live" } as ConnectionState,
+  onReconnectNow = () => {},
+} = {}) {
+  const onSelect = vi.fn();
+  const onNew = vi.fn();
+  const view = (current: ConnectionState) => (
+    <Announcer>
+      <Frame
+        title="Rain"
+        sidebar={
+          <ConversationList
+            conversations={CONVERSATIONS}
+            currentId="a/b"
+            onSelect={onSelect}
+            onNew={onNew}
+          />
+        }
+        status={<ConnectionStatus state={current} onReconnectNow={onReconnectNow} />}
+        actions={<Sayer />}
+      >
+        <div className="composer">
+          <textarea aria-label="Message" />
+        </div>
+      </Frame>
+    </Announcer>
+  );
+  const { rerender } = await render(view(state));
+  return { onSelect, onNew, change: (next: ConnectionState) => rerender(view(next)) };
+}
+
+function Sayer() {
+  const announce = useAnnounce();
+  return (
+    <button type="button" onClick={() => announce("Reply finished")}>
+      Say it
+    </button>
+  );
+}
+
+test("the open conversation is marked in the list", async () => {
+  await page.viewport(1280, 800);
+  await frame();
+  const link = page.getByRole("link", { name: "Rain" });
+  await expect.element(link).toHaveAttribute("aria-current", "page");
+  await expect.element(link).toHaveAttribute("href", "#a%2Fb");
+  const other = page.getByRole("link", { name: "Sun" });
+  await expect.element(other).not.toHaveAttribute("aria-current");
+});
+
+test("a conversation is chosen and begun from the list", async () => {
+  await page.viewport(1280, 800);
+  const { onSelect, onNew } = await frame();
+  await page.getByRole("link", { name: "Sun" }).click();
+  expect(onSelect).toHaveBeenCalledWith("c");
+  await page.getByRole("button", { name: "New conversation" }).click();
+  expect(onNew).toHaveBeenCalledOnce();
+});
+
+test("on a phone the list is in a drawer, which closes when something was chosen", async () => {
+  await page.viewport(375, 700);
+  const { onSelect } = await frame();
+  const open = page.getByRole("button", { name: "Conversations" });
+  await expect.element(page.getByRole("navigation")).not.toBeInTheDocument();
+  await open.click();
+  await page.getByRole("link", { name: "Sun" }).click();
+  expect(onSelect).toHaveBeenCalledWith("c");
+  await expect.element(page.getByRole("dialog")).not.toBeInTheDocument();
+  await open.click();
+  await userEvent.keyboard("{Escape}");
+  await expect.element(page.getByRole("dialog")).not.toBeInTheDocument();
+  await expect.element(open).toHaveFocus();
+});
+
+test("the first tab stop leads past everything to the box", async () => {
+  await page.viewport(1280, 800);
+  await frame();
+  await userEvent.keyboard("{Tab}{Enter}");
+  await expect.element(page.getByRole("textbox")).toHaveFocus();
+});
+
+test("nothing is wider than the smallest phone", async () => {
+  await page.viewport(320, 640);
+  await frame({ state: { kind: "reconnecting", retryAt: performance.now() + 9000 } });
+  expect(document.documentElement.scrollWidth).toBe(320);
+});
+
+test("the status says how the connection is", async () => {
+  const { change } = await frame();
+  await expect.element(status).toHaveTextContent("Live");
+  await change({ kind: "connecting" });
+  await expect.element(status).toHaveTextContent("Connecting…");
+  await change({ kind: "offline" });
+  await expect.element(status).toHaveTextContent("Offline – the reply goes on on the server");
+  await change({ kind: "failed", reason: "Forbidden" });
+  await expect.element(status).toHaveTextContent("Not connected: Forbidden");
+});
+
+test("a lost connection counts down to the next attempt, which can be had now", async () => {
+  const onReconnectNow = vi.fn();
+  const state: ConnectionState = { kind: "reconnecting", retryAt: performance.now() + 2500 };
+  await frame({ state, onReconnectNow });
+  await expect.element(status).toHaveTextContent("Reconnecting in 3 s");
+  await expect.element(status).toHaveTextContent("Reconnecting in 2 s");
+  expect(status.element().querySelector("[aria-hidden]")?.textContent).toMatch(/ in \d s/);
+  await page.getByRole("button", { name: "now" }).click();
+  expect(onReconnectNow).toHaveBeenCalledOnce();
+});
+
+test("what is announced twice is said twice", async () => {
+  await frame();
+  const say = page.getByRole("button", { name: "Say it" });
+  await say.click();
+  await expect.element(status).toHaveTextContent("Reply finished");
+  const first = status.element().lastElementChild;
+  await say.click();
+  await vi.waitFor(() => expect(status.element().lastElementChild).not.toBe(first));
+  await expect.element(status).toHaveTextContent("Reply finished");
+});

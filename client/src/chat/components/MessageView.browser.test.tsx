@@ -1,0 +1,125 @@
+import { expect, test, vi } from "vitest";
+import { page } from "vitest/browser";
+import { render } from "vitest-browser-react";
+
+import type { MessageModel } from "../model";
+import { Announcer } from "./Announcer";
+import { ConnectionStatus } from "./ConnectionStatus";
+import { MessageView } from "./MessageView";
+
+const REPLY: MessageModel = {
+  id: "r1",
+  role: "ASSISTANT",
+  content: "So **it** is",
+  status: "DONE",
+  createdAt: "2025-01-01T00:00:00Z",
+  replyToId: "m1",
+  error: null,
+};
+const LOST = { code: "PRODUCER_LOST", message: "The process was lost." };
+
+const button = (name: string) => page.getByRole("button", { name, exact: true });
+const item = () => page.getByRole("listitem").element() as HTMLElement;
+const text = () => item().innerText.trim();
+
+function view(changes: Partial<MessageModel>, props = {}) {
+  return (
+    <Announcer>
+      <ul>
+        <MessageView message={{ ...REPLY, ...changes }} {...props} />
+      </ul>
+      <ConnectionStatus state={{ kind: "live" }} onReconnectNow={() => {}} />
+    </Announcer>
+  );
+}
+
+test("an item says which message it is, whose, and how it stands", async () => {
+  const { rerender } = await render(view({ status: "STREAMING" }));
+  expect({ ...item().dataset }).toEqual({
+    messageId: "r1",
+    role: "ASSISTANT",
+    status: "STREAMING",
+  });
+  await rerender(view({}));
+  expect(item().dataset.status).toBe("DONE");
+});
+
+test("an item's text is the message's and nothing else", async () => {
+  await render(view({}));
+  expect(text()).toBe("So it is");
+});
+
+test("what a user writes is shown as it was written", async () => {
+  await render(view({ role: "USER", content: "**a**\n  <b> &amp; `c`" }));
+  expect(text()).toBe("**a**\n  <b> &amp; `c`");
+});
+
+test("Copy takes the Markdown, and says so politely", async () => {
+  const writeText = vi.spyOn(navigator.clipboard, "writeText").mockResolvedValue();
+  await render(view({}));
+  await button("Copy").click();
+  expect(writeText).toHaveBeenCalledWith("So **it** is");
+  await expect.element(page.getByRole("status")).toHaveTextContent("Copied");
+});
+
+test("a reply can be copied while it streams", async () => {
+  const writeText = vi.spyOn(navigator.clipboard, "writeText").mockResolvedValue();
+  await render(view({ status: "STREAMING" }));
+  await button("Copy").click();
+  expect(writeText).toHaveBeenCalledWith("So **it** is");
+});
+
+test("a stopped reply says that it was stopped", async () => {
+  await render(view({ status: "STOPPED" }));
+  await expect.element(page.getByText("Stopped")).toBeVisible();
+});
+
+test("a failure that happens now is an alert", async () => {
+  const { rerender } = await render(view({ status: "STREAMING" }));
+  await rerender(view({ status: "ERROR", error: LOST }));
+  await expect.element(page.getByRole("alert")).toHaveTextContent(LOST.message);
+});
+
+test("a failure of long ago is shown, but is no alert", async () => {
+  await render(view({ status: "ERROR", error: LOST }));
+  await expect.element(page.getByText(LOST.message)).toBeVisible();
+  await expect.element(page.getByRole("alert")).not.toBeInTheDocument();
+});
+
+test("a failed reply can be tried again", async () => {
+  const onRetry = vi.fn();
+  await render(view({ status: "ERROR", error: LOST }, { onRetry, onRegenerate: vi.fn() }));
+  await button("Retry").click();
+  expect(onRetry).toHaveBeenCalledWith("r1");
+  await expect.element(button("Regenerate")).not.toBeInTheDocument();
+});
+
+test("a reply that ended can be asked for again", async () => {
+  const onRegenerate = vi.fn();
+  await render(view({ status: "STOPPED" }, { onRegenerate, onRetry: vi.fn() }));
+  await button("Regenerate").click();
+  expect(onRegenerate).toHaveBeenCalledWith("r1");
+  await expect.element(button("Retry")).not.toBeInTheDocument();
+});
+
+test("a reply that streams, and a question, cannot be asked for again", async () => {
+  const props = { onRegenerate: vi.fn(), onRetry: vi.fn() };
+  const { rerender } = await render(view({ status: "STREAMING" }, props));
+  await expect.element(button("Regenerate")).not.toBeInTheDocument();
+  await rerender(view({ role: "USER" }, props));
+  await expect.element(button("Regenerate")).not.toBeInTheDocument();
+});
+
+test("an interrupted reply says that it goes on", async () => {
+  await render(view({ status: "STREAMING" }, { isInterrupted: true }));
+  await expect.element(page.getByText(/goes on on the server/)).toBeVisible();
+});
+
+test("earlier replies to the same question are reachable", async () => {
+  const onSelect = vi.fn();
+  await render(view({}, { versions: { index: 1, count: 2, onSelect } }));
+  await expect.element(page.getByText("2 of 2")).toBeVisible();
+  await expect.element(button("Next reply")).toBeDisabled();
+  await button("Previous reply").click();
+  expect(onSelect).toHaveBeenCalledWith(0);
+});
