@@ -15,10 +15,10 @@ LONGEST = "日" * 262_144
 async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
     """Says what the first word of the message means.
 
-    tasks: how many tasks the server runs. words N: so many short words at full speed. blocks N: so
-    many long blocks, 100 a second. longest: all that fits into a reply, at once. wait: one word,
-    and nothing more. stubborn: the same, whoever cancels it. thread: the
-    same, in a thread that cannot be cancelled.
+    tasks: how many tasks the server runs. words N: so many short words at full speed, an event
+    each. blocks N: so many long blocks, 100 a second. longest: all that fits into a reply, at once.
+    wait: one word, and nothing more. stubborn: the same, whoever cancels it. thread: the same, in a
+    thread that cannot be cancelled.
     """
     what, _, count = history[-1].content.partition(" ")
     match what:
@@ -26,6 +26,7 @@ async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
             yield str(len(asyncio.all_tasks()))
         case "words":
             for _ in range(int(count)):
+                await asyncio.sleep(0)  # What is said in one turn would join.
                 yield "w "
         case "blocks":
             for _ in range(int(count)):
