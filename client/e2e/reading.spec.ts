@@ -138,7 +138,7 @@ test.describe("copying", () => {
   test("a block of code gives the code alone", async ({ chat }) => {
     await chat.send(LINES);
     await chat.expectEnded(chat.lastReply);
-    await chat.lastReply.getByRole("button", { name: /copy code/i }).click();
+    await chat.lastReply.getByRole("button", { name: "Code to clipboard" }).click();
     await expect
       .poll(() => chat.page.evaluate(() => navigator.clipboard.readText()))
       .toMatch(/^print\("hi"\)\n?$/);

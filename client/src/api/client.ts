@@ -92,20 +92,24 @@ export function listen<Data, Variables extends OperationVariables>(
   signal: AbortSignal,
 ): Promise<Ending> {
   return new Promise((resolve) => {
+    const end = (ending: Ending) => {
+      signal.removeEventListener("abort", leave);
+      resolve(ending);
+    };
     const leave = () => {
       subscription.unsubscribe();
-      resolve({ kind: "cut" });
+      end({ kind: "cut" });
     };
     const subscription = client
       .subscribe<Data>({ query, variables, fetchPolicy: "no-cache" })
       .subscribe({
         next: ({ data, error }) => {
-          if (error) resolve(endingOf(error));
+          if (error) end(endingOf(error));
           else if (!next(data as Data)) leave();
         },
-        complete: () => resolve({ kind: "complete" }),
+        complete: () => end({ kind: "complete" }),
       });
-    signal.addEventListener("abort", leave, { once: true });
+    signal.addEventListener("abort", leave);
   });
 }
 

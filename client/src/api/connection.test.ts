@@ -179,6 +179,7 @@ describe("a connection", () => {
     await pass(60_000);
     expect(sockets).toHaveLength(1);
     connection.reconnectNow();
+    expect(connection.state().kind).toBe("connecting");
     await newest().accept();
     expect(connection.state().kind).toBe("live");
   });

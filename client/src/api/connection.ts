@@ -128,6 +128,7 @@ export class Connection {
     const isUnderWay = this.#client && performance.now() - this.#attemptedAt < 1000;
     if (this.#state.kind === "live" || isUnderWay) return;
     this.#drop();
+    if (this.#state.kind === "failed") this.#become({ kind: "connecting" });
     this.connect();
   }
 

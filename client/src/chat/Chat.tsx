@@ -1,10 +1,11 @@
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useSyncExternalStore } from "react";
 
 import { useAnnounce } from "./components/Announcer";
 import { Composer } from "./components/Composer";
 import { Transcript, type TranscriptHandle } from "./components/Transcript";
 import { MessageRow } from "./MessageRow";
 import type { Conversation } from "./model";
+import { outbox } from "./outbox";
 
 /** One conversation: what was said, and the box to write in. */
 export function Chat({ conversation }: { conversation: Conversation }) {
@@ -12,6 +13,7 @@ export function Chat({ conversation }: { conversation: Conversation }) {
     conversation;
   const { stop, interrupt, resume, regenerate, loadEarlier, problem } = conversation;
   const transcript = useRef<TranscriptHandle>(null);
+  const putBacks = useSyncExternalStore(outbox.onPutBack, () => outbox.putBacks(id));
   useBoundaries(conversation);
 
   function send(content: string) {
@@ -44,6 +46,7 @@ export function Chat({ conversation }: { conversation: Conversation }) {
         </p>
       )}
       <Composer
+        key={putBacks}
         conversationId={id}
         isReplying={isReplying}
         isInterrupted={isInterrupted}

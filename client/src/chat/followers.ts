@@ -8,7 +8,6 @@ type Followed = { stream: Stream; leave: AbortController };
 export class Followers {
   // By the reply's id, or by the id of the sent message, which is known before it.
   readonly #followed = new Map<string, Followed>();
-  #isDetached = false;
 
   constructor(private readonly onChange: (stream: Stream, key: string) => void) {}
 
@@ -28,8 +27,7 @@ export class Followers {
       const onChange = (next: Stream) => {
         followed.stream = next;
         if (next.messageId !== null || next.phase === "failed") resolve(next);
-        if (this.#isDetached) this.#leaveIfKnown(key, followed);
-        else this.onChange(next, key);
+        this.onChange(next, key);
         if (next.phase === "ended" || next.phase === "failed") this.#followed.delete(key);
       };
       void follow(stream, begin, onChange, followed.leave.signal);
@@ -45,17 +43,10 @@ export class Followers {
 
   /** Leaves what the server has. A send that it may not have goes on until it has it. */
   detach(): void {
-    this.#isDetached = true;
-    for (const [key, followed] of this.#followed) this.#leaveIfKnown(key, followed);
-  }
-
-  attach(): void {
-    this.#isDetached = false;
-  }
-
-  #leaveIfKnown(key: string, { stream, leave }: Followed): void {
-    if (stream.messageId === null) return;
-    leave.abort();
-    this.#followed.delete(key);
+    for (const [key, { stream, leave }] of this.#followed) {
+      if (stream.messageId === null) continue;
+      leave.abort();
+      this.#followed.delete(key);
+    }
   }
 }

@@ -59,24 +59,24 @@ export class LiveThread {
 
   open(): void {
     this.#lifetime = new AbortController();
-    this.#followers.attach();
     void this.#watch(this.#lifetime.signal);
   }
 
   close(): void {
-    this.#followers.detach();
     this.change(() => emptyThread);
     this.#lifetime.abort();
+    this.#followers.detach();
+  }
+
+  get isClosed(): boolean {
+    return this.#lifetime.signal.aborted;
   }
 
   interrupt(): void {
-    this.change((thread) => thread);
-    this.#followers.detach();
     this.change(interrupted);
   }
 
   attach(): void {
-    this.#followers.attach();
     this.change(attached);
   }
 
@@ -105,10 +105,11 @@ export class LiveThread {
   }
 
   change(rule: (thread: Thread) => Thread): void {
-    if (this.#lifetime.signal.aborted) return;
+    if (this.isClosed) return;
     this.#thread = this.#withNews(rule(this.#thread));
     this.#mirror.show(messagesOf(this.#thread));
-    if (!this.#thread.isInterrupted) this.#followAll();
+    if (this.#thread.isInterrupted) this.#followers.detach();
+    else this.#followAll();
     const view = viewOf(this.#thread, this.#problem, this.#view);
     if (view === this.#view) return;
     this.#view = view;
@@ -137,7 +138,9 @@ export class LiveThread {
   #heard(stream: Stream, key: string): void {
     const { messageId, phase, content, error } = stream;
     if (messageId === null) return;
-    if (phase !== "failed") {
+    if (this.isClosed || this.#thread.isInterrupted) {
+      this.#followers.detach();
+    } else if (phase !== "failed") {
       this.#news.set(messageId, stream);
       this.#writeSoon();
     } else if (error && GONE.has(error.code)) {
@@ -152,6 +155,7 @@ export class LiveThread {
     const variables = { conversationId: this.conversationId, last: PAGE };
     let failures = 0;
     const next = (data: EventsSubscription) => {
+      if (failures > 0) this.report(null);
       failures = 0;
       this.#happened(data.conversationEvents);
       return true;
@@ -162,6 +166,10 @@ export class LiveThread {
       if (signal.aborted) return;
       const ending = await listen(EventsDocument, variables, next, signal);
       if (ending.kind !== "cut") failures++;
+      if (ending.kind !== "error") continue;
+      this.report(ending.message);
+      // It would be refused again.
+      if (ending.code === "BAD_USER_INPUT") return;
     }
   }
 

@@ -34,7 +34,9 @@ export interface View {
   streamingId: string | null;
   /** Something streams, or was sent and has no reply yet. */
   isReplying: boolean;
-  /** How the newest reply ended; null while there is another to come. */
+  /** The messages that are, or were last, under way together. */
+  awaitedIds: readonly string[];
+  /** How these ended, the worst of it; null while there is more to come. */
   lastEnd: "DONE" | "STOPPED" | "ERROR" | null;
   /** This window is detached: it shows what it showed, until `resume`. */
   isInterrupted: boolean;
@@ -54,7 +56,8 @@ export interface Actions {
   clear(): void;
   /** Asks for another reply in the place of this one. */
   regenerate(replyId: string): void;
-  loadEarlier(): Promise<void>;
+  /** Resolves to whether it worked. */
+  loadEarlier(): Promise<boolean>;
   /** Streams a reply from its beginning once more, under the text that is shown. */
   replay(replyId: string): void;
 }

@@ -1,3 +1,5 @@
+import { joined, loadDraft, save } from "./components/draft";
+
 export interface Outgoing {
   id: string;
   content: string;
@@ -5,6 +7,9 @@ export interface Outgoing {
 }
 
 const KEY = "outbox";
+
+const putBacks = new Map<string, number>();
+const listeners = new Set<() => void>();
 
 /** What this window has sent, and does not know to be stored: a reload repeats it, with the same id. */
 export const outbox = {
@@ -18,6 +23,27 @@ export const outbox = {
 
   remove(id: string): void {
     write(read().filter((message) => message.id !== id));
+  },
+
+  /** Gives a refused text back to its conversation's draft, once, however many hear of the refusal. */
+  putBack({ id, content, conversationId }: Outgoing): void {
+    if (!read().some((message) => message.id === id)) return;
+    outbox.remove(id);
+    const draft = joined(content, loadDraft(conversationId));
+    save("sessionStorage", conversationId, ""); // what was queued is in the draft now
+    save("localStorage", conversationId, draft);
+    putBacks.set(conversationId, outbox.putBacks(conversationId) + 1);
+    for (const listener of [...listeners]) listener();
+  },
+
+  /** How often that was done: a box that is open shows an older draft. */
+  putBacks(conversationId: string): number {
+    return putBacks.get(conversationId) ?? 0;
+  },
+
+  onPutBack(listener: () => void): () => void {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
   },
 };
 

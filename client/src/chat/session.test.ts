@@ -1,8 +1,11 @@
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { client, listen, mutate } from "../api/client";
+import { client, listen, mutate, query, Refused } from "../api/client";
 import { EventsDocument, ResumeDocument, SendDocument } from "../api/generated";
+import { loadDraft, save } from "./components/draft";
 import type { Ending, MessageModel, Status } from "./model";
+import { outbox } from "./outbox";
 import { Session } from "./session";
 
 vi.mock("../api/client", async () => {
@@ -103,7 +106,9 @@ beforeEach(async () => {
   vi.useFakeTimers();
   vi.stubGlobal("requestAnimationFrame", (draw: () => void) => setTimeout(draw, 16));
   vi.stubGlobal("cancelAnimationFrame", clearTimeout);
+  vi.stubGlobal("window", globalThis);
   vi.stubGlobal("sessionStorage", storage());
+  vi.stubGlobal("localStorage", storage());
   operations = [];
   vi.mocked(listen).mockImplementation(
     (document, variables, next, signal) =>
@@ -135,6 +140,7 @@ function storage() {
   return {
     getItem: (key: string) => items.get(key) ?? null,
     setItem: (key: string, value: string) => items.set(key, value),
+    removeItem: (key: string) => items.delete(key),
   };
 }
 
@@ -212,6 +218,84 @@ describe("a send", () => {
   });
 });
 
+describe("a send that is refused when its box is gone", () => {
+  const refusal = { kind: "error", code: "TOO_MANY_REPLIES", message: "No" } as const;
+
+  test("after a reload goes back to the draft, which the box shows, with the reason", async () => {
+    await reset();
+    void session.send("Hello");
+    await settled();
+    save("sessionStorage", "conversation", "Then");
+    save("localStorage", "conversation", "And");
+    operations = [];
+    session = await opened();
+    await reset();
+    const before = outbox.putBacks("conversation");
+    newest(SendDocument).end(refusal);
+    await settled();
+    expect(loadDraft("conversation")).toBe("Hello\n\nThen\n\nAnd");
+    expect(outbox.putBacks("conversation")).toBe(before + 1);
+    expect(session.live.view().problem).toBe("No");
+    expect(outbox.of("conversation")).toEqual([]);
+  });
+
+  test("after its conversation was left is in the draft, once, also if somebody is back", async () => {
+    await reset();
+    const sent = session.send("Hello");
+    const refused = expect(sent).rejects.toMatchObject({ code: "TOO_MANY_REPLIES" });
+    await settled();
+    session.live.close();
+    session = await opened();
+    await reset();
+    for (const operation of running(SendDocument)) operation.end(refusal);
+    await refused;
+    await settled();
+    expect(loadDraft("conversation")).toBe("Hello");
+  });
+
+  test("stays with its box as long as that is there", async () => {
+    await reset();
+    const refused = expect(session.send("Hello")).rejects.toMatchObject({ message: "No" });
+    await settled();
+    newest(SendDocument).end(refusal);
+    await refused;
+    expect(loadDraft("conversation")).toBe("");
+    expect(outbox.of("conversation")).toEqual([]);
+  });
+});
+
+describe("a subscription to events that is refused", () => {
+  test("says why until events come again", async () => {
+    newest(EventsDocument).end({ kind: "error", code: "STORE_UNAVAILABLE", message: "No store" });
+    await settled();
+    expect(session.live.view().problem).toBe("No store");
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(operations).toHaveLength(2);
+    await reset();
+    expect(session.live.view().problem).toBeNull();
+  });
+
+  test("is not repeated when it would be refused again", async () => {
+    newest(EventsDocument).end({ kind: "error", code: "BAD_USER_INPUT", message: "Not an id" });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(operations).toHaveLength(1);
+    expect(session.live.view().problem).toBe("Not an id");
+  });
+});
+
+describe("earlier messages", () => {
+  test("come in front, or the reason why not", async () => {
+    await reset(message(3, "Two"));
+    vi.mocked(query).mockRejectedValueOnce(new Refused("STORE_UNAVAILABLE", "No store"));
+    expect(await session.loadEarlier()).toBe(false);
+    expect(session.live.view().problem).toBe("No store");
+    vi.mocked(query).mockResolvedValueOnce({ messages: [message(1, "One")] });
+    expect(await session.loadEarlier()).toBe(true);
+    expect(shown()).toEqual(["USER DONE One", "USER DONE Two"]);
+    expect(session.live.view().problem).toBeNull();
+  });
+});
+
 describe("replies that stream", () => {
   test("are all followed, from the text that the list has", async () => {
     await reset(
@@ -245,6 +329,78 @@ describe("replies that stream", () => {
     expect(session.live.view()).toMatchObject({ isInterrupted: false, lastEnd: "DONE" });
   });
 
+  test("are followed again when what was interrupted is cleared", async () => {
+    await reset(message(1, "One"), message(2, "", "STREAMING"));
+    session.interrupt();
+    await reset();
+    await reset(message(3, "Two"), message(4, "", "STREAMING"));
+    await chunk(newest(ResumeDocument), "m4", 0, "Hello");
+    expect(shown()[1]).toBe("ASSISTANT STREAMING Hello");
+    expect(session.live.view().isInterrupted).toBe(false);
+  });
+
+  test("are all followed, or there is something to resume, whatever happens", async () => {
+    const status = fc.constantFrom<Status>("STREAMING", "DONE");
+    const someList = fc
+      .array(status, { maxLength: 3 })
+      .map((all) => all.flatMap((one, at) => [message(2 * at, "?"), message(2 * at + 1, "", one)]));
+    const happening = fc.oneof(
+      someList.map((messages) => () => reset(...messages)),
+      someList.map((messages) => () => reset(...messages, message(9, "Not replied to"))),
+      status.map((one) => () => changed(message(5, "", one))),
+      fc.constantFrom(
+        () => session.interrupt(),
+        () => session.resume(),
+      ),
+    );
+    const check = async (happenings: (() => unknown)[]) => {
+      session.live.close();
+      operations = [];
+      session = await opened();
+      for (const happen of happenings) {
+        await happen();
+        await settled();
+        const { isInterrupted, isReplying, messageIds } = session.live.view();
+        const streaming = messageIds.filter((_, at) => shown()[at]?.includes("STREAMING"));
+        const followed = running(ResumeDocument).map(({ message: { id } }) => id);
+        if (isInterrupted)
+          expect({ isReplying, followed }).toEqual({ isReplying: true, followed: [] });
+        else expect(followed).toEqual(expect.arrayContaining(streaming));
+      }
+    };
+    await fc.assert(fc.asyncProperty(fc.array(happening), check));
+  });
+
+  test("can be interrupted, and resumed, when only the question is there", async () => {
+    await reset(message(1, "One"));
+    session.interrupt();
+    expect(session.live.view()).toMatchObject({ isReplying: true, isInterrupted: true });
+    await changed(message(2, "", "STREAMING"));
+    expect(running(ResumeDocument)).toHaveLength(0);
+    expect(session.live.view()).toMatchObject({ streamingId: "m2", isInterrupted: true });
+    session.resume();
+    await settled();
+    await chunk(newest(ResumeDocument), "m2", 0, "Hello", "DONE");
+    expect(shown()[1]).toBe("ASSISTANT DONE Hello");
+  });
+
+  test("are left by an interrupted window as soon as the server has its send", async () => {
+    await reset();
+    const sent = session.send("Hello");
+    await settled();
+    session.interrupt();
+    const operation = newest(SendDocument);
+    expect(operation.signal.aborted).toBe(false);
+    await chunk(operation, "m2", 0, "He");
+    await sent;
+    expect(operation.signal.aborted).toBe(true);
+    const id = operation.message.id as string;
+    await changed({ ...message(1, "Hello"), id });
+    await changed({ ...message(2, "", "STREAMING"), replyToId: id });
+    expect(shown()[1]).toBe("ASSISTANT STREAMING ");
+    expect(session.live.view().isInterrupted).toBe(true);
+  });
+
   test("are stopped for everyone, and the question that has no reply yet, too", async () => {
     await reset(message(1, "One"), message(2, "", "STREAMING"));
     session.stop();
@@ -252,6 +408,13 @@ describe("replies that stream", () => {
     await reset(message(1, "One"));
     session.stop();
     expect(mutate).toHaveBeenLastCalledWith(expect.anything(), { id: "m1" });
+    await reset(message(1, "One"), message(2, "", "STREAMING"), message(3, "Two"));
+    vi.mocked(mutate).mockClear();
+    session.stop();
+    expect(vi.mocked(mutate).mock.calls.map(([, variables]) => variables)).toEqual([
+      { id: "m2" },
+      { id: "m3" },
+    ]);
   });
 
   test("go when they are cleared, whether the list or the stream says so", async () => {

@@ -5,7 +5,7 @@ import { newId } from "./id";
 import { LiveThread } from "./live";
 import type { Actions, MessageModel } from "./model";
 import { type Outgoing, outbox } from "./outbox";
-import { earlier, messageIn, messagesOf, PAGE, streamingIn } from "./thread";
+import { earlier, messageIn, PAGE, underWayIn } from "./thread";
 
 /** What people do in one conversation. */
 export class Session implements Actions {
@@ -36,19 +36,18 @@ export class Session implements Actions {
 
   resume = (): void => this.#live.attach();
 
-  stop = (): Promise<void> => {
+  stop = (): Promise<unknown> => {
     this.resume();
-    const { thread } = this.#live;
-    const replies = streamingIn(thread);
     // A question that has no reply yet stands for it.
-    const targets = replies.length > 0 ? replies : messagesOf(thread).slice(-1);
+    const targets = underWayIn(this.#live.thread);
     return this.#reporting(
       ...targets.map(({ id }) => repeated(() => mutate(StopDocument, { id }))),
     );
   };
 
   // Not repeated after a cut: later there may be others.
-  clear = (): Promise<void> => this.#reporting(mutate(ClearDocument, { conversationId: this.#id }));
+  clear = (): Promise<unknown> =>
+    this.#reporting(mutate(ClearDocument, { conversationId: this.#id }));
 
   regenerate = async (replyId: string): Promise<void> => {
     const old = messageIn(this.#live.thread, replyId);
@@ -59,12 +58,14 @@ export class Session implements Actions {
     await this.#reporting(this.#live.accepted(reply, regenerate({ id, messageId: replyId })));
   };
 
-  loadEarlier = async (): Promise<void> => {
+  loadEarlier = async (): Promise<boolean> => {
     const before = this.#live.thread.listed[0]?.id;
-    if (!before) return;
+    if (!before) return false;
     const variables = { conversationId: this.#id, last: PAGE, before };
-    const { messages } = await repeated(() => query(EarlierDocument, variables));
-    this.#live.change((thread) => earlier(thread, before, messages));
+    const page = repeated(() => query(EarlierDocument, variables));
+    return this.#reporting(
+      page.then(({ messages }) => this.#live.change((thread) => earlier(thread, before, messages))),
+    );
   };
 
   replay = (replyId: string): void => {
@@ -76,29 +77,35 @@ export class Session implements Actions {
   #deliverKept(): void {
     for (const message of outbox.of(this.#id)) {
       if (messageIn(this.#live.thread, message.id)) outbox.remove(message.id);
-      else if (!this.#live.isAwaiting(message.id)) void this.#reporting(this.#deliver(message));
+      else if (!this.#live.isAwaiting(message.id))
+        void this.#reporting(this.#deliver(message, true));
     }
   }
 
-  async #deliver(message: Outgoing): Promise<void> {
+  async #deliver(message: Outgoing, isKept = false): Promise<void> {
     try {
       await this.#live.accepted(questionOf(message), send(message));
       this.#unsure = null;
     } catch (error) {
       this.#unsure =
         error instanceof Refused && error.code === "STORE_UNAVAILABLE" ? message : null;
+      // Otherwise the box that it came from is there, and takes it back.
+      if (isKept || this.#live.isClosed) outbox.putBack(message);
       throw error;
     } finally {
       outbox.remove(message.id);
     }
   }
 
-  async #reporting(...doings: Promise<unknown>[]): Promise<void> {
+  /** Resolves to whether all of it was done. */
+  async #reporting(...doings: Promise<unknown>[]): Promise<boolean> {
     this.#live.report(null);
     try {
       await Promise.all(doings);
+      return true;
     } catch (error) {
       this.#live.report(error instanceof Error ? error.message : String(error));
+      return false;
     }
   }
 }

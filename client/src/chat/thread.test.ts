@@ -16,6 +16,7 @@ import {
   reset,
   streamingIn,
   type Thread,
+  underWayIn,
 } from "./thread";
 
 function question(at: number, id = `q${at}`): MessageModel {
@@ -94,6 +95,23 @@ describe("a list", () => {
     );
     expect(idsOf(thread)).toEqual(["q1", "r2", "q3", "r4"]);
   });
+
+  test("has no hole, whatever happens to messages older than the loaded page", () => {
+    const all = [1, 3, 5, 7, 9].flatMap((at) => [question(at), reply(at + 1, "", "DONE")]);
+    const someAt = fc.integer({ min: 0, max: all.length - 1 });
+    fc.assert(
+      fc.property(someAt, fc.array(someAt), (first, happenings) => {
+        const page = reset(emptyThread, all.slice(first));
+        const thread = happenings.reduce((before, at) => changed(before, all[at] as MessageModel), {
+          ...page,
+          hasEarlier: first > 0,
+        });
+        const older = all.slice(0, first);
+        const whole = first > 0 ? earlier(thread, thread.listed[0]?.id as string, older) : thread;
+        expect(whole.listed).toEqual(all);
+      }),
+    );
+  });
 });
 
 describe("a send", () => {
@@ -159,6 +177,13 @@ describe("a text that streams", () => {
     expect(contentOf(frozen, "r2")).toBe("Hello");
     expect(frozen.isInterrupted).toBe(true);
     expect(attached(frozen).isInterrupted).toBe(false);
+  });
+
+  test("can be interrupted before it begins, when only the question is shown", () => {
+    const asked = interrupted(reset(emptyThread, [question(1)]));
+    expect(asked.isInterrupted).toBe(true);
+    expect(changed(asked, reply(2)).isInterrupted).toBe(true);
+    expect(changed(asked, reply(2, "Hello", "DONE")).isInterrupted).toBe(false);
   });
 
   test("leaves nothing to be interrupted when it is cleared", () => {
@@ -253,11 +278,11 @@ describe("whatever lists, events, streams and sends come in which order", () => 
     );
   });
 
-  test("the window is interrupted only where something streams", () => {
+  test("the window is interrupted only where there is more to come", () => {
     fc.assert(
       fc.property(fc.array(someEvent), (events) => {
         for (const thread of played(events)) {
-          if (thread.isInterrupted) expect(streamingIn(thread)).not.toEqual([]);
+          if (thread.isInterrupted) expect(underWayIn(thread)).not.toEqual([]);
         }
       }),
     );

@@ -41,6 +41,13 @@ export function streamingIn(thread: Thread): readonly MessageModel[] {
   return messagesOf(thread).filter(isStreaming);
 }
 
+/** What is replied to, or waits for it: the replies that stream, and questions at the end. */
+export function underWayIn(thread: Thread): readonly MessageModel[] {
+  const messages = messagesOf(thread);
+  const lastReply = messages.findLastIndex(({ role }) => role === "ASSISTANT");
+  return messages.filter((message, index) => isStreaming(message) || index > lastReply);
+}
+
 /** The list as the server has it now: whatever else is shown was removed, or is older than the list. */
 export function reset(thread: Thread, messages: readonly MessageModel[]): Thread {
   const mine = new Map([...thread.listed, ...thread.pending].map((each) => [each.id, each]));
@@ -62,6 +69,10 @@ export function reset(thread: Thread, messages: readonly MessageModel[]): Thread
 /** A message was added, or ended. */
 export function changed(thread: Thread, message: MessageModel): Thread {
   const mine = messageIn(thread, message.id);
+  const first = thread.listed[0];
+  const isOlder = thread.hasEarlier && first && message.createdAt < first.createdAt;
+  // Without those between it and the list: a page of earlier ones brings it with them.
+  if (isOlder && !mine && !messageIn(thread, message.replyToId ?? "")) return thread;
   // A list shows one reply to a question, the newest.
   const others = thread.listed.filter(
     ({ id, replyToId }) =>
@@ -124,12 +135,12 @@ function merged(
   return keepsMine ? { ...mine, createdAt: theirs.createdAt } : theirs;
 }
 
-/** What is listed is no longer pending; where nothing streams there is nothing to be detached from. */
+/** What is listed is no longer pending; where nothing is under way there is nothing to be detached from. */
 function settled(thread: Thread): Thread {
   const listed = new Set(thread.listed.map(({ id }) => id));
   const pending = thread.pending.filter(({ id }) => !listed.has(id));
   const next = { ...thread, pending };
-  return { ...next, isInterrupted: thread.isInterrupted && streamingIn(next).length > 0 };
+  return { ...next, isInterrupted: thread.isInterrupted && underWayIn(next).length > 0 };
 }
 
 function isStreaming({ status }: MessageModel): boolean {

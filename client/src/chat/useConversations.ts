@@ -7,6 +7,8 @@ import { useConnection } from "./useConnection";
 
 const SHOWN = 100;
 const TITLE = 100;
+// How long a title that was refused is not asked for.
+const AGAIN = 10_000;
 
 export interface ConversationItem {
   id: string;
@@ -38,16 +40,22 @@ function useTitles(ids: readonly string[]): Record<string, string> {
   const missing = ids.find((id) => titles[id] === undefined);
   useEffect(() => {
     if (missing === undefined) return;
-    titleOf(missing)
-      .catch(() => missing)
-      .then((title) => setTitles((known) => ({ ...known, [missing]: title })));
+    const set = (title: string) => setTitles((known) => ({ ...known, [missing]: title }));
+    titleOf(missing).then(set, () => {
+      set(missing); // until it is asked for again; others come first
+      setTimeout(setTitles, AGAIN, without(missing));
+    });
   }, [missing]);
   // A conversation that was cleared may begin anew.
   const gone = Object.keys(titles).find((id) => !ids.includes(id));
   useEffect(() => {
-    if (gone !== undefined) setTitles(({ [gone]: _, ...known }) => known);
+    if (gone !== undefined) setTitles(without(gone));
   }, [gone]);
   return titles;
+}
+
+function without(id: string) {
+  return ({ [id]: _, ...others }: Record<string, string>) => others;
 }
 
 /** The first line of a conversation's first message; its outline says which one that is. */

@@ -6,16 +6,20 @@ import type { MessageModel } from "./model";
 
 /** All replies to the question of this one, which is the newest of them, and the one to show. */
 export function useVersions(newest: MessageModel, isWanted: boolean) {
-  const { replyToId, status } = newest;
+  const { id, replyToId, status } = newest;
   const [ids, setIds] = useState<string[]>([]);
   const [selected, setSelected] = useState<MessageModel | null>(null);
 
   useEffect(() => {
     if (!isWanted || !replyToId || status === "STREAMING") return;
     query(RepliesDocument, { id: replyToId })
-      .then(({ message }) => setIds(message?.replies.map(({ id }) => id) ?? []))
+      .then(({ message }) => {
+        const replies = message?.replies.map((reply) => reply.id) ?? [];
+        // A list that does not have this one is older than it.
+        setIds(replies.includes(id) ? replies : []);
+      })
       .catch(() => {}); // then there is one to see
-  }, [isWanted, replyToId, status]);
+  }, [isWanted, id, replyToId, status]);
 
   const onSelect = useCallback(
     (index: number) => {

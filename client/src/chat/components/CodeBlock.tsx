@@ -31,7 +31,7 @@ export const CodeBlock = memo(function CodeBlock({ code, language }: Props) {
     <div className="code-block">
       <div className="bar">
         <span>{name || "text"}</span>
-        <CopyButton name="Copy code" text={code} />
+        <CopyButton name="Code to clipboard" text={code} />
       </div>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: long lines scroll, also by the keyboard */}
       <pre tabIndex={0}>

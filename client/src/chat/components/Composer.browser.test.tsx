@@ -38,7 +38,10 @@ async function queued(changes: Partial<Props> = {}) {
   return view;
 }
 
-beforeEach(() => localStorage.clear());
+beforeEach(() => {
+  localStorage.clear();
+  sessionStorage.clear();
+});
 
 test("Enter sends, and the box is empty at once", async () => {
   const { props } = await composer({ onSend: vi.fn(() => new Promise<void>(() => {})) });
@@ -182,6 +185,15 @@ test("a queued follow-up outlives the page as a draft", async () => {
   await unmount();
   await composer();
   expect(text()).toBe("and then?");
+});
+
+test("a queued follow-up is not in another tab's box", async () => {
+  const { unmount } = await queued();
+  await box.fill("a draft");
+  await unmount();
+  sessionStorage.clear();
+  await composer();
+  expect(text()).toBe("a draft");
 });
 
 test("while interrupted a message is sent at once", async () => {

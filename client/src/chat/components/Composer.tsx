@@ -12,7 +12,7 @@ import {
   useState,
 } from "react";
 
-import { joined, loadDraft, saveDraft } from "./draft";
+import { joined, loadDraft, save } from "./draft";
 import { Icon } from "./Icon";
 
 interface Props {
@@ -20,7 +20,7 @@ interface Props {
   isReplying: boolean;
   /** This window has detached itself from the reply. */
   isInterrupted: boolean;
-  /** How the newest reply ended; null while it streams, or when there is none. */
+  /** The worst end of what was under way together; null while something is, or before. */
   lastEnd: "DONE" | "STOPPED" | "ERROR" | null;
   /** Resolves when the server has the message; rejects with the reason when it was refused. */
   onSend: (content: string) => Promise<void>;
@@ -57,10 +57,10 @@ export function Composer({
   }, []);
 
   // A reload puts what was queued back into the box: in another session nobody waits for it.
-  useEffect(
-    () => saveDraft(conversationId, joined(...queue.map(({ text }) => text), draft)),
-    [conversationId, queue, draft],
-  );
+  useEffect(() => {
+    save("localStorage", conversationId, draft);
+    save("sessionStorage", conversationId, joined(...queue.map(({ text }) => text)));
+  }, [conversationId, queue, draft]);
 
   const accepted = useRef<Promise<boolean>>(Promise.resolve(true));
 

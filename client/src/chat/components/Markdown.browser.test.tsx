@@ -149,7 +149,7 @@ test("code that is being selected does not change its elements", async () => {
 test("a code block's button copies its code", async () => {
   const writeText = vi.spyOn(navigator.clipboard, "writeText").mockResolvedValue();
   await shown("```js\nlet a = 1;\nlet b;\n```");
-  await userEvent.click(page.getByRole("button", { name: "Copy code" }));
+  await userEvent.click(page.getByRole("button", { name: "Code to clipboard" }));
   expect(writeText).toHaveBeenCalledWith("let a = 1;\nlet b;");
 });
 

@@ -1,3 +1,4 @@
+import type { ComponentProps } from "react";
 import { expect, test, vi } from "vitest";
 import { page } from "vitest/browser";
 import { render } from "vitest-browser-react";
@@ -6,6 +7,17 @@ import type { MessageModel } from "../model";
 import { Announcer } from "./Announcer";
 import { ConnectionStatus } from "./ConnectionStatus";
 import { MessageView } from "./MessageView";
+
+vi.mock("./Markdown", async (original) => {
+  const { Markdown } = await original<typeof import("./Markdown")>();
+  return {
+    Markdown: (props: ComponentProps<typeof Markdown>) => {
+      if (props.text.startsWith("**unlucky"))
+        throw new RangeError("Maximum call stack size exceeded");
+      return <Markdown {...props} />;
+    },
+  };
+});
 
 const REPLY: MessageModel = {
   id: "r1",
@@ -67,6 +79,17 @@ test("a reply can be copied while it streams", async () => {
   await render(view({ status: "STREAMING" }));
   await button("Copy").click();
   expect(writeText).toHaveBeenCalledWith("So **it** is");
+});
+
+test("a text that cannot be shown is shown plain, in the same item, and can go on", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => {});
+  const { rerender } = await render(view({ content: "**unlucky", status: "STREAMING" }));
+  expect(text()).toBe("**unlucky");
+  const before = item();
+  await rerender(view({ content: "**unlucky** as it is" }));
+  expect(text()).toBe("**unlucky** as it is");
+  expect(item()).toBe(before);
+  expect({ ...item().dataset }).toEqual({ messageId: "r1", role: "ASSISTANT", status: "DONE" });
 });
 
 test("a stopped reply says that it was stopped", async () => {

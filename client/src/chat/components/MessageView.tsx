@@ -6,6 +6,7 @@ import type { MessageModel } from "../model";
 import { CopyButton } from "./CopyButton";
 import { Icon } from "./Icon";
 import { Markdown } from "./Markdown";
+import { PlainIfBroken } from "./PlainIfBroken";
 
 interface Props {
   message: MessageModel;
@@ -24,14 +25,16 @@ export const MessageView = memo(function MessageView(props: Props) {
   const isStreaming = status === "STREAMING" && !isInterrupted;
   return (
     <li className="message" data-message-id={id} data-role={role} data-status={status}>
-      <h2 aria-label={role === "USER" ? "You" : "Reply"} />
-      {role === "USER" ? (
-        <p className="bubble">{content}</p>
-      ) : (
-        <Markdown text={content} isStreaming={isStreaming} />
-      )}
-      <Outcome {...props} />
-      <Actions {...props} />
+      <PlainIfBroken key={id} text={content}>
+        <h2 aria-label={role === "USER" ? "You" : "Reply"} />
+        {role === "USER" ? (
+          <p className="bubble">{content}</p>
+        ) : (
+          <Markdown text={content} isStreaming={isStreaming} />
+        )}
+        <Outcome {...props} />
+        <Actions {...props} />
+      </PlainIfBroken>
     </li>
   );
 });

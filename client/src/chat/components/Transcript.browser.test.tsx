@@ -25,7 +25,7 @@ function transcript(changes: Partial<Props> = {}) {
     messageIds: ids(40),
     isLoading: false,
     hasEarlier: false,
-    onLoadEarlier: async () => {},
+    onLoadEarlier: async () => true,
     renderRow: (id) => (
       <li key={id} id={id} style={{ height: 50 }}>
         {id}
@@ -111,7 +111,7 @@ test("sending brings one's own message into view", async () => {
 });
 
 test("earlier messages are loaded on the way up, and nothing jumps", async () => {
-  const onLoadEarlier = vi.fn(() => new Promise<void>(() => {}));
+  const onLoadEarlier = vi.fn(() => new Promise<boolean>(() => {}));
   const { rerender } = await render(transcript({ hasEarlier: true, onLoadEarlier }));
   await atEnd();
   expect(onLoadEarlier).not.toHaveBeenCalled();
@@ -124,10 +124,36 @@ test("earlier messages are loaded on the way up, and nothing jumps", async () =>
 });
 
 test("earlier messages can be asked for", async () => {
-  const onLoadEarlier = vi.fn(async () => {});
+  const onLoadEarlier = vi.fn(async () => true);
   await render(transcript({ messageIds: ids(2), hasEarlier: true, onLoadEarlier }));
   await page.getByRole("button", { name: "Show earlier messages" }).click();
   expect(onLoadEarlier).toHaveBeenCalled();
+});
+
+test("earlier messages that could not be loaded are loaded when asked for, not by themselves", async () => {
+  const onLoadEarlier = vi.fn(() => new Promise<boolean>((fail) => setTimeout(fail, 10, false)));
+  await render(transcript({ messageIds: ids(2), hasEarlier: true, onLoadEarlier }));
+  await vi.waitFor(() => expect(onLoadEarlier).toHaveBeenCalledOnce());
+  const earlier = page.getByRole("button", { name: "Show earlier messages" });
+  await expect.element(earlier).toBeEnabled();
+  await new Promise((done) => setTimeout(done, 100));
+  expect(onLoadEarlier).toHaveBeenCalledOnce();
+  await earlier.click();
+  expect(onLoadEarlier).toHaveBeenCalledTimes(2);
+});
+
+test("the focus in a message that another takes the place of goes to that", async () => {
+  const renderRow = (id: string) => (
+    <li key={id} id={id}>
+      <button type="button">Retry {id}</button>
+    </li>
+  );
+  const { rerender } = await render(transcript({ messageIds: ["m0", "m1"], renderRow }));
+  row("m1").querySelector("button")?.focus();
+  await rerender(transcript({ messageIds: ["m0", "m2"], renderRow }));
+  await expect.element(row("m2")).toHaveFocus();
+  await rerender(transcript({ messageIds: ["m-1", "m0", "m2"], renderRow }));
+  await expect.element(row("m2")).toHaveFocus();
 });
 
 test("an empty conversation invites to write, once it is known to be empty", async () => {

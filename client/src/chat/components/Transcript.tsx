@@ -21,7 +21,8 @@ interface Props {
   /** Whether it is not known yet what there is. */
   isLoading: boolean;
   hasEarlier: boolean;
-  onLoadEarlier: () => Promise<void>;
+  /** Resolves to false when that failed. */
+  onLoadEarlier: () => Promise<boolean>;
   /** Gives the `<li>` of a message. */
   renderRow: (id: string, isLast: boolean) => ReactNode;
   ref?: Ref<TranscriptHandle>;
@@ -50,9 +51,11 @@ export function Transcript(props: Props) {
         {messageIds.length === 0 && !isLoading && <Welcome />}
         {hasEarlier && <Earlier scroller={scroller} onLoad={onLoadEarlier} />}
         <KeepPlace list={list} firstId={messageIds[0]}>
-          <ul aria-label="Messages" ref={list}>
-            {rows}
-          </ul>
+          <KeepFocus list={list}>
+            <ul aria-label="Messages" ref={list}>
+              {rows}
+            </ul>
+          </KeepFocus>
         </KeepPlace>
         <div className="end" ref={end} />
       </div>
@@ -124,35 +127,33 @@ function useFollowing(
   return { isAtEnd, toEnd };
 }
 
-/** Loads earlier messages before the reader gets there. */
+/** Loads earlier messages before the reader gets there; after a failure only when asked to. */
 function Earlier({
   scroller,
   onLoad,
 }: {
   scroller: RefObject<HTMLElement | null>;
-  onLoad: () => Promise<void>;
+  onLoad: () => Promise<boolean>;
 }) {
   const button = useRef<HTMLButtonElement>(null);
   const [isLoading, setIsLoading] = useState(false);
+  const [hasFailed, setHasFailed] = useState(false);
 
   const load = useCallback(async () => {
     setIsLoading(true);
-    try {
-      await onLoad();
-    } finally {
-      setIsLoading(false);
-    }
+    setHasFailed(!(await onLoad()));
+    setIsLoading(false);
   }, [onLoad]);
 
   useEffect(() => {
-    if (isLoading || !button.current) return;
+    if (isLoading || hasFailed || !button.current) return;
     const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && load(), {
       root: scroller.current,
       rootMargin: "600px 0px 0px",
     });
     observer.observe(button.current);
     return () => observer.disconnect();
-  }, [scroller, isLoading, load]);
+  }, [scroller, isLoading, hasFailed, load]);
 
   return (
     <button type="button" className="earlier" ref={button} onClick={load} disabled={isLoading}>
@@ -185,6 +186,28 @@ class KeepPlace extends Component<{
     const scroller = this.props.list.current?.parentElement;
     if (!snapshot?.first.isConnected || !scroller) return;
     scroller.scrollTop += snapshot.first.getBoundingClientRect().top - snapshot.top;
+  }
+
+  override render() {
+    return this.props.children;
+  }
+}
+
+/** The focus in a message whose place another takes, as after Retry, goes to that one. */
+class KeepFocus extends Component<{
+  list: RefObject<HTMLElement | null>;
+  children: ReactNode;
+}> {
+  override getSnapshotBeforeUpdate() {
+    const items = [...(this.props.list.current?.children ?? [])];
+    return items.findIndex((item) => item.contains(document.activeElement));
+  }
+
+  override componentDidUpdate(_props: unknown, _state: unknown, index: number) {
+    const item = this.props.list.current?.children[index];
+    if (document.activeElement !== document.body || !(item instanceof HTMLElement)) return;
+    item.tabIndex = -1;
+    item.focus({ preventScroll: true });
   }
 
   override render() {

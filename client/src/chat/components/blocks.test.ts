@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { parser, type Tokens } from "marked";
+import { parser, type Token, type Tokens } from "marked";
 import { expect, test } from "vitest";
 
-import { type Parsed, parse } from "./blocks";
+import { DEEPEST, type Parsed, parse } from "./blocks";
 import { markdown } from "./markdown.arbitrary";
 
 /** All that a reader could see of it. */
@@ -76,6 +76,66 @@ test("a link definition at the end reaches the blocks before it", () => {
 test("headings never leave out a level, whatever the text begins with", () => {
   const { blocks } = parse("### a\n\n## b\n\n#### c\n\n##### d\n\n## e\n");
   expect(blocks.map(({ outline }) => outline.length)).toEqual([1, 1, 2, 3, 1]);
+});
+
+/** Texts with something in something in something …, or what looks like the beginning of it. */
+const NESTED: [opening: string, closing: string, end?: string][] = [
+  ["*a ", " b*"],
+  ["**a ", " b**"],
+  ["**", "**"],
+  ["_a ", " b_"],
+  ["~~a ", " b~~"],
+  ["~a ~~b ", " c~~ d~"],
+  ["*a **b ", " c** d*"],
+  ["*a _b ", " c_ d*"],
+  ["[", "]"],
+  ["[a ", "](b)"],
+  ["![a ", "](b)"],
+  ["![a ", "][b]"],
+  ["*a [b ", "](c) d*"],
+  ["*a ", "", "b*"],
+  ["_a ", "", "b_"],
+  ["**a ", "", "b*"],
+  ["***a ", "", "b**"],
+  ["~~a ", "", "b~"],
+  ["*a *b* ", "", "b*"],
+  ["*a ", ""],
+  ["*a ", "*"],
+  ["*a _b ~~c ", "*_~~"],
+  ["**a ", ""],
+  ["", " a*"],
+  ["~~a ", ""],
+  ["[a](", ""],
+  ["`a ``b ", ""],
+  ["<a ", ""],
+];
+
+test.each(NESTED)("many %j before many %j are no trouble", (opening, closing, end = "") => {
+  const text = `${opening.repeat(10_000)}x${closing.repeat(10_000)} ${end}\n\n[b]: /c`;
+  const began = performance.now();
+  const { blocks } = parse(text);
+  expect(performance.now() - began).toBeLessThan(1000);
+  expect(depthOf(blocks[0]?.token)).toBeLessThanOrEqual(DEEPEST + 2);
+});
+
+function depthOf(token: Token | undefined): number {
+  const inner: Token[] = (token as Tokens.Generic).tokens ?? [];
+  return 1 + Math.max(0, ...inner.map(depthOf));
+}
+
+test("emphasis that does not end leaves what comes after it alone", () => {
+  const [block] = parse(`${"*a ".repeat(50)}_so_ **it** ~~is~~ b`).blocks;
+  expect(parser(block ? [block.token] : [])).toMatch(
+    /\*a <em>so<\/em> <strong>it<\/strong> <del>is<\/del> b/,
+  );
+});
+
+test("what is nested too deeply is plain text", () => {
+  const around = (text: string, times: number) => "*a ".repeat(times) + text + " b*".repeat(times);
+  const [block] = parse(around("x", 20)).blocks;
+  let token = block?.token as Tokens.Generic;
+  while (token.tokens) token = token.tokens.at(token.tokens.length >> 1) as Tokens.Generic;
+  expect(token.text).toBe(`a ${around("x", 20 - DEEPEST)} b`);
 });
 
 test("quotes and lists in each other without end are no trouble", () => {

@@ -1,4 +1,4 @@
-import { Lexer, type MarkedToken, Tokenizer } from "marked";
+import { Lexer, type MarkedToken, type Token, Tokenizer } from "marked";
 
 /** A paragraph, a list, a code block … of a text. */
 export interface Block {
@@ -38,7 +38,7 @@ export function parse(source: string, before: Parsed = NOTHING): Parsed {
   const text = source.replace(/\r\n?/g, "\n");
   const from = text.startsWith(before.text) ? before.settled : NOTHING.settled;
 
-  const lexer = new Lexer({ gfm: true, tokenizer: new LocalTokenizer() });
+  const lexer = new LocalLexer({ gfm: true, tokenizer: new LocalTokenizer() });
   Object.assign(lexer.tokens.links, from.links);
   const tokens = lexer.lex(text.slice(from.end)) as MarkedToken[];
   const definitions = JSON.stringify(lexer.tokens.links);
@@ -99,6 +99,25 @@ function isObject(value: unknown): value is Fields {
   return typeof value === "object" && value !== null;
 }
 
+/** How deep quotes and lists, and again emphasis and links, stand in each other: below it is plain text. */
+export const DEEPEST = 12;
+
+/** How often in a paragraph emphasis may have no end: its whole rest is searched for it each time. */
+const UNENDED = 100;
+
+class LocalLexer extends Lexer {
+  #depth = 0;
+  unended = 0;
+
+  override inlineTokens(source: string, tokens?: Token[]): Token[] {
+    if (this.#depth === DEEPEST) return [{ type: "text", raw: source, text: source }];
+    if (this.#depth++ === 0) this.unended = 0;
+    const found = super.inlineTokens(source, tokens);
+    this.#depth--;
+    return found;
+  }
+}
+
 /** Keeps every block within its limits, so that a text can be parsed in pieces and in bounded time. */
 class LocalTokenizer extends Tokenizer {
   #depth = 0;
@@ -111,14 +130,30 @@ class LocalTokenizer extends Tokenizer {
     return this.#nested(() => super.list(source));
   }
 
+  override emStrong(source: string, masked: string, before?: string) {
+    return this.#ended(/^[*_]/.test(source), () => super.emStrong(source, masked, before));
+  }
+
+  override del(source: string, masked: string, before?: string) {
+    return this.#ended(source.startsWith("~"), () => super.del(source, masked, before));
+  }
+
   // The title of a definition could otherwise reach over blank lines, into blocks that are settled.
   override def(source: string) {
     if (!/^ {0,3}\[/.test(source)) return undefined;
     return super.def(source.split(/(?<=\n[ \t]*\n)/, 1)[0] ?? "");
   }
 
+  #ended<Result>(isBeginning: boolean, tokenize: () => Result): Result | undefined {
+    const lexer = this.lexer as LocalLexer;
+    if (!isBeginning || lexer.unended === UNENDED) return undefined;
+    const result = tokenize();
+    if (!result) lexer.unended++;
+    return result;
+  }
+
   #nested<Result>(tokenize: () => Result): Result | undefined {
-    if (this.#depth === 12) return undefined;
+    if (this.#depth === DEEPEST) return undefined;
     this.#depth++;
     try {
       return tokenize();

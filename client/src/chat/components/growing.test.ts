@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { parser } from "marked";
+import { type MarkedToken, parser, type Tokens } from "marked";
 import { expect, test } from "vitest";
 
-import { parse } from "./blocks";
+import { DEEPEST, parse } from "./blocks";
 import { closed, steady } from "./growing";
 import { markdown } from "./markdown.arbitrary";
 
@@ -56,6 +56,14 @@ test.each(["2**3", "a ** b", "an array[i](", "it's `` odd", "x [1] (see", "f[a](
     expect(html(text)).toBe(parser(parse(text).blocks.map(({ token }) => token)).trim());
   },
 );
+
+test("beginnings of bold text in each other without end are no trouble", () => {
+  const [block] = parse("**a ".repeat(10_000)).blocks;
+  let token = closed(block?.token as MarkedToken) as Tokens.Generic | undefined;
+  let depth = 0;
+  for (; token; token = token.tokens?.at(-1)) depth++;
+  expect(depth).toBeLessThanOrEqual(DEEPEST + 2);
+});
 
 test("code is left alone", () => {
   expect(html("```\na **b `c")).toBe("<pre><code>a **b `c\n</code></pre>");

@@ -1,5 +1,7 @@
 import type { MarkedToken, Token, Tokens } from "marked";
 
+import { DEEPEST } from "./blocks";
+
 /**
  * A growing text without an end that would look like something else in a moment: `-` below a line
  * makes that a heading until an item follows, and a table's first row is prose until the second.
@@ -23,7 +25,9 @@ export function closed(token: MarkedToken): MarkedToken {
     case "paragraph":
     case "heading":
     case "text":
-      return token.tokens ? inside({ ...token, tokens: token.tokens }, closedInline) : token;
+      return token.tokens
+        ? inside({ ...token, tokens: token.tokens }, (tokens) => closedInline(tokens))
+        : token;
     default:
       return token;
   }
@@ -46,7 +50,8 @@ function withLast<Item>(items: Item[], change: (item: Item) => Item): Item[] {
 
 const OPENING = /(?<![\p{L}\p{N}*`])(?:(\*\*|`)(?![\s*`])|\[([^\][]+)\]\([^\s()]*$)/u;
 
-function closedInline(tokens: Token[]): Token[] {
+function closedInline(tokens: Token[], depth = 0): Token[] {
+  if (depth === DEEPEST) return tokens;
   for (const [index, token] of tokens.entries()) {
     const content = token.type === "text" ? (token as Tokens.Text).text : "";
     const opening = OPENING.exec(content);
@@ -55,7 +60,7 @@ function closedInline(tokens: Token[]): Token[] {
     const before = [...tokens.slice(0, index), ...text(content.slice(0, opening.index))];
     const rest = [...text(content.slice(opening.index + length)), ...tokens.slice(index + 1)];
     if (marker === "**")
-      return [...before, { type: "strong", tokens: closedInline(rest) } as Token];
+      return [...before, { type: "strong", tokens: closedInline(rest, depth + 1) } as Token];
     const source = rest.map(({ raw }) => raw).join("");
     if (marker) return [...before, { type: "codespan", raw: source, text: source }];
     // The address of a link is of no interest until it is one.
