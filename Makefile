@@ -31,7 +31,7 @@ bench: setup benchmarks/peers/node_modules/.ready ## Measures streaming beside o
 	$(BIN)/python -m benchmarks.streaming $(BENCH)
 
 check: export CI = true
-check: setup lint types fresh browser ## Runs all that CI runs.
+check: setup benchmarks/peers/node_modules/.ready lint types fresh browser ## Runs all that CI runs.
 	cd client && npm run --silent test
 	$(BIN)/pytest
 
