@@ -62,18 +62,22 @@ test("the list shows each conversation by its words, most recently used first, a
   await expect(list.filter({ hasText: "cherries" })).not.toHaveAttribute("aria-current", "page");
 });
 
-test("a conversation that began in another window comes into the list", async ({
+test("a conversation that begins in another window comes into the list at once", async ({
   chat,
   openWindow,
 }) => {
   const other = await openWindow("another");
   await other.send("say about grapes");
-  await other.expectEnded(other.lastReply);
-  await expect(conversations(other).filter({ hasText: "grapes" })).toBeVisible();
-  await chat.page.bringToFront();
-  await chat.send("say about figs");
-  await chat.expectEnded(chat.lastReply);
   await expect(conversations(chat).filter({ hasText: "grapes" })).toBeVisible();
+});
+
+test("the list does not ask for the messages of the conversations", async ({ chat, server }) => {
+  for (const name of ["apples", "pears"]) await server.conversation(name).send(`say about ${name}`);
+  chat.sent.length = 0;
+  await chat.send("say about cherries");
+  await expect(conversations(chat).filter({ hasText: "pears" })).toBeVisible();
+  const queries = chat.sent.map(({ payload }) => payload?.query ?? "");
+  expect(queries.filter((query) => /\bmessages?\(/.test(query))).toEqual([]);
 });
 
 test("a reply goes on while another conversation is open", async ({

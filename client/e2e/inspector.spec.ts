@@ -43,8 +43,8 @@ test("it shows the sockets, the operations and how each reply streams", async ({
   await expect(fact(reply, "Tokens/s")).toHaveText(/^(3|4)\d\.\d/);
   await expect(fact(reply, "Lag")).toHaveText(/\d+ ms/);
   await expect(reply).toContainText("STREAMING");
-  await expect(panel.getByRole("row", { name: /sendMessage/ })).toContainText("runs");
-  await expect(panel.getByRole("row", { name: /conversationEvents/ })).toContainText("runs");
+  await expect(panel.getByRole("row", { name: /Send/ })).toContainText("runs");
+  await expect(panel.getByRole("row", { name: /Events/ })).toContainText("runs");
   conversation.openGate("green");
   await chat.expectEnded(chat.lastReply);
   await expect(reply).toContainText("DONE");
@@ -99,7 +99,7 @@ test("it resumes a reply from 0, and the text is the same", async ({ chat, conve
   await chat.expectGrowth(chat.lastReply, 20);
   const again = panel.getByRole("article").getByRole("button", { name: "Resume from 0" });
   await again.click();
-  await expect(panel.getByRole("row", { name: /resumeMessage/ })).toContainText("runs");
+  await expect(panel.getByRole("row", { name: /Resume/ })).toContainText("runs");
   await chat.expectGrowth(chat.lastReply, 20);
   conversation.openGate("green");
   await chat.expectEnded(chat.lastReply);
@@ -107,6 +107,17 @@ test("it resumes a reply from 0, and the text is the same", async ({ chat, conve
   await again.click();
   await chat.expectEnded(chat.lastReply);
   await expect.poll(() => chat.copy(chat.lastReply)).toBe((await conversation.lastReply()).content);
+});
+
+test("it resumes a reply of another conversation from 0", async ({ chat, conversation }) => {
+  const panel = await openInspector(chat);
+  await chat.send("say hello");
+  await chat.expectEnded(chat.lastReply);
+  await chat.page.goto(`/#${conversation.id}-other`);
+  await expect(chat.items).toHaveCount(0);
+  await panel.getByRole("article").getByRole("button", { name: "Resume from 0" }).click();
+  await expect(panel.getByRole("row", { name: /Resume/ })).toContainText("complete");
+  await expect(chat.items).toHaveCount(0);
 });
 
 for (const colorScheme of ["light", "dark"] as const) {

@@ -1,3 +1,5 @@
+import type { Chat } from "./chat";
+import type { FaultProxy } from "./proxy";
 import { expect, test } from "./test";
 
 test.describe("the box", () => {
@@ -257,4 +259,56 @@ test.describe("Regenerate", () => {
     await expect(chat.replies.first()).toContainText("first");
     await expect(chat.messages("USER")).toHaveCount(2);
   });
+
+  test("leaves every question's older replies within reach, after a reload too", async ({
+    chat,
+  }) => {
+    for (const [number, question] of ["say one\nsay more", "say two\nsay more"].entries()) {
+      await chat.send(question);
+      await chat.expectEnded(chat.replies.nth(number));
+    }
+    const ids = [];
+    for (const number of [0, 1]) {
+      const reply = chat.replies.nth(number);
+      const id = (await reply.getAttribute("data-message-id")) ?? "";
+      ids.push(id);
+      await reply.getByRole("button", { name: "Regenerate" }).click();
+      await expect(reply).not.toHaveAttribute("data-message-id", id);
+      await chat.expectEnded(reply);
+      await expect(reply).toContainText("2 of 2");
+    }
+    await chat.reload();
+    for (const [number, id] of ids.entries()) {
+      const reply = chat.replies.nth(number);
+      await expect(reply).toContainText("2 of 2");
+      await reply.getByRole("button", { name: "Previous reply" }).click();
+      await expect(reply).toHaveAttribute("data-message-id", id);
+      await expect(reply).toContainText("1 of 2");
+      await reply.getByRole("button", { name: "Next reply" }).click();
+      await expect(reply).not.toHaveAttribute("data-message-id", id);
+    }
+  });
+
+  for (const [fault, happen] of Object.entries({
+    "a cut": (_chat: Chat, network: FaultProxy) => network.cut(),
+    "a reload": (chat: Chat) => chat.reload(),
+  })) {
+    test(`that the server has not heard of before ${fault} happens by itself, once`, async ({
+      chat,
+      network,
+      conversation,
+    }) => {
+      await chat.send("words 3 40");
+      await chat.expectEnded(chat.lastReply);
+      const first = await conversation.lastReply();
+      network.stall("toServer");
+      await chat.press("Regenerate");
+      await expect(chat.lastReply).toHaveAttribute("data-status", "STREAMING");
+      await happen(chat, network);
+      await expect.poll(async () => (await conversation.lastReply()).id).not.toBe(first.id);
+      await chat.expectEnded(chat.lastReply);
+      await chat.expectSameAs(conversation);
+      expect(conversation.calls()).toHaveLength(2);
+    });
+  }
 });

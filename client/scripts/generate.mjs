@@ -21,8 +21,7 @@ if (problems.length > 0) throw new AggregateError(problems, problems.join("\n"))
 const config = {
   scalars: { DateTime: "string", ID: "string" },
   useTypeImports: true,
-  skipTypename: false,
-  nonOptionalTypename: true,
+  skipTypename: true,
   avoidOptionals: { field: true },
 };
 const outputs = [

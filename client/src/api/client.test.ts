@@ -1,6 +1,7 @@
-import { CombinedGraphQLErrors, Observable } from "@apollo/client";
+import { Observable } from "@apollo/client";
 import { afterEach, expect, test, vi } from "vitest";
 
+import { Refused } from "./connection";
 import { EventsDocument } from "./generated";
 
 vi.stubGlobal("location", { href: "http://localhost/" });
@@ -8,7 +9,6 @@ vi.stubGlobal("WebSocket", class {});
 const { client, listen } = await import("./client");
 
 const { signal } = new AbortController();
-const refusal = new CombinedGraphQLErrors({ errors: [{ message: "No" }] });
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -16,7 +16,7 @@ afterEach(() => {
 
 test.each([
   ["is complete", []],
-  ["is refused", [{ error: refusal }]],
+  ["is refused", [{ error: new Refused({ message: "No" }) }]],
   ["is left", [{ data: {} }]],
 ])("an operation that %s leaves nothing behind on a signal that lives on", async (_, results) => {
   const added = vi.spyOn(signal, "addEventListener");

@@ -1,57 +1,45 @@
 import {
   ApolloClient,
   ApolloLink,
-  CombinedGraphQLErrors,
   InMemoryCache,
-  Observable,
   type OperationVariables,
   type TypedDocumentNode,
 } from "@apollo/client";
 import { print } from "@apollo/client/utilities";
+import { from, Observable, switchMap, tap } from "rxjs";
 
 import type { Ending } from "../chat/model";
 import { recorder } from "../inspector/recorder";
 import { RecordedSocket } from "../inspector/socket";
-import { Connection, Cut } from "./connection";
+import { backoff } from "./backoff";
+import { Connection, Cut, Refused } from "./connection";
 
 export const connection = new Connection({
   url: new URL("/graphql", location.href).href.replace(/^http/, "ws"),
   isOnline: () => navigator.onLine,
   webSocketImpl: RecordedSocket,
-  onMessage: recorder.received,
 });
 
 // Whoever asks while there is no connection waits for it.
-const link = new ApolloLink(
-  ({ query, variables, operationName }) =>
-    new Observable((observer) => {
-      let leave: (() => void) | null = null;
-      let hasLeft = false;
-      connection.live().then(() => {
-        if (hasLeft) return;
-        leave = connection.subscribe(
-          { query: print(query), variables, operationName },
-          {
-            next: (result) => observer.next(result as ApolloLink.Result),
-            complete: () => observer.complete(),
-            error: (error) =>
-              observer.error(
-                Array.isArray(error) ? new CombinedGraphQLErrors({ errors: error }) : error,
-              ),
-          },
-        );
-      });
-      return () => {
-        hasLeft = true;
-        leave?.();
-      };
-    }),
-);
+const link = new ApolloLink(({ query, variables, operationName }) => {
+  const payload = { query: print(query), variables, operationName };
+  return from(connection.live()).pipe(
+    switchMap(
+      () =>
+        new Observable<ApolloLink.Result>((observer) => connection.subscribe(payload, observer)),
+    ),
+    tap(recorder.operation(operationName, variables)),
+  );
+});
+
+// What comes takes the place of what was there.
+const WHOLE = { merge: false };
 
 export const client = new ApolloClient({
   link,
-  // An error comes whole or not at all.
-  cache: new InMemoryCache({ typePolicies: { Message: { fields: { error: { merge: false } } } } }),
+  cache: new InMemoryCache({
+    typePolicies: { Message: { fields: { error: WHOLE, replies: WHOLE, usage: WHOLE } } },
+  }),
   // Two that ask for the same ask at different times, and the first one's answer may be older.
   queryDeduplication: false,
 });
@@ -59,23 +47,18 @@ export const client = new ApolloClient({
 /** Opens the socket, and looks after it when the network or the page comes back. */
 export function connect(): void {
   connection.connect();
-  addEventListener("online", () => connection.check());
-  addEventListener("offline", () => connection.networkLost());
+  addEventListener("online", connection.check);
+  addEventListener("offline", connection.check);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) connection.check();
   });
 }
 
-/** The server's refusal, for people and for programs. */
-export class Refused extends Error {
-  override name = "Refused";
-
-  constructor(
-    readonly code: string,
-    message: string,
-  ) {
-    super(message);
-  }
+/** Resolves when there is a connection, and some time after so many failures in a row. */
+export async function ready(failures = 0): Promise<void> {
+  // A timer of a hidden page takes a second, even for nothing.
+  if (failures > 0) await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
+  await connection.live();
 }
 
 /**
@@ -104,7 +87,9 @@ export function listen<Data, Variables extends OperationVariables>(
       .subscribe<Data>({ query, variables, fetchPolicy: "no-cache" })
       .subscribe({
         next: ({ data, error }) => {
-          if (error) end(endingOf(error));
+          if (error instanceof Refused)
+            end({ kind: "error", code: error.code, message: error.message });
+          else if (error) end({ kind: "cut" });
           else if (!next(data as Data)) leave();
         },
         complete: () => end({ kind: "complete" }),
@@ -113,50 +98,34 @@ export function listen<Data, Variables extends OperationVariables>(
   });
 }
 
-/** Asks once; throws `Refused`, or `Cut` without a connection. */
+/** Asks until there is an answer; throws `Refused`. */
 export function query<Data, Variables extends OperationVariables>(
-  document: TypedDocumentNode<Data, Variables>,
+  query: TypedDocumentNode<Data, Variables>,
   variables: Variables,
 ): Promise<Data> {
-  return answer(() => client.query<Data>({ query: document, variables, fetchPolicy: "no-cache" }));
+  return repeated(async () => {
+    const { data } = await client.query<Data>({ query, variables, fetchPolicy: "no-cache" });
+    return data as Data;
+  });
 }
 
-/** Does it once; throws `Refused`, or `Cut` if nobody knows whether it was done. */
-export function mutate<Data, Variables extends OperationVariables>(
-  document: TypedDocumentNode<Data, Variables>,
+/** Does it once, and now; throws `Refused`, or `Cut` if nobody knows whether it was done. */
+export async function mutate<Data, Variables extends OperationVariables>(
+  mutation: TypedDocumentNode<Data, Variables>,
   variables: Variables,
-): Promise<Data> {
-  return answer(() =>
-    client.mutate<Data>({ mutation: document, variables, fetchPolicy: "no-cache" }),
-  );
+): Promise<void> {
+  if (connection.state().kind !== "live") throw new Cut();
+  await client.mutate<Data>({ mutation, variables, fetchPolicy: "no-cache" });
 }
 
 /** Does again, as soon as that is possible, what was cut. */
 export async function repeated<Data>(run: () => Promise<Data>): Promise<Data> {
   for (;;) {
-    await connection.live();
+    await ready();
     try {
       return await run();
     } catch (error) {
       if (!(error instanceof Cut)) throw error;
     }
   }
-}
-
-async function answer<Data>(run: () => Promise<{ data?: Data }>): Promise<Data> {
-  if (connection.state().kind !== "live") throw new Cut();
-  try {
-    return (await run()).data as Data;
-  } catch (error) {
-    const ending = endingOf(error);
-    throw ending.kind === "error" ? new Refused(ending.code, ending.message) : error;
-  }
-}
-
-function endingOf(error: unknown): Ending {
-  if (error instanceof Cut) return { kind: "cut" };
-  if (!CombinedGraphQLErrors.is(error)) throw error;
-  const [first] = error.errors;
-  const code = String(first?.extensions?.code ?? "");
-  return { kind: "error", code, message: first?.message ?? error.message };
 }

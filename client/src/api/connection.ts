@@ -1,18 +1,16 @@
-import {
-  type Client,
-  createClient,
-  type Message,
-  type Sink,
-  type SubscribePayload,
-} from "graphql-ws";
+import type { GraphQLFormattedError } from "graphql";
+import { type Client, createClient, type Sink, type SubscribePayload } from "graphql-ws";
 
 import type { ConnectionState } from "../chat/model";
 import { backoff } from "./backoff";
-import { Watchdog } from "./watchdog";
 
-// How long a connection may take, and an answer when there is a reason to doubt the socket.
-const CONNECT = 8000;
+// A socket that says nothing for so long is asked for a word, and has so long to answer. Together they
+// are under the 8 seconds in which a dead one has to be found.
+const QUIET = 4000;
+const ANSWER = 3000;
+// The same when there is a reason to doubt it; and how long a connection may take.
 const DOUBT = 2000;
+const CONNECT = 8000;
 // The server restarts, and says so.
 const RESTARTING = 1012;
 // What we sent was wrong, or is not allowed: it would be so again.
@@ -26,12 +24,19 @@ export class Cut extends Error {
   override message = "The connection was lost.";
 }
 
-type Options = {
-  url: string;
-  isOnline: () => boolean;
-  webSocketImpl?: unknown;
-  onMessage?: (message: Message) => void;
-};
+/** The server's refusal, for people and for programs. */
+export class Refused extends Error {
+  override name = "Refused";
+  readonly code: string;
+
+  constructor({ message = "", extensions }: Partial<GraphQLFormattedError> = {}) {
+    super(message);
+    this.code = String(extensions?.code ?? "");
+  }
+}
+
+type Options = { url: string; isOnline: () => boolean; webSocketImpl?: unknown };
+type Result = { data?: Record<string, unknown> | null };
 
 /**
  * The page's one socket, for as long as the page lives.
@@ -48,12 +53,9 @@ export class Connection {
   #socket: WebSocket | null = null;
   #attemptedAt = 0;
   #failures = 0;
+  // What happens unless something else does before: a ping, giving the socket up, the next attempt.
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #listeners = new Set<() => void>();
-  readonly #watchdog = new Watchdog(
-    () => this.#socket?.send('{"type":"ping"}'),
-    () => this.#drop(),
-  );
 
   constructor(private readonly options: Options) {}
 
@@ -76,30 +78,29 @@ export class Connection {
     });
   }
 
-  /** Runs one operation on the socket that is there now. */
-  subscribe(payload: SubscribePayload, sink: Sink): () => void {
+  /** Runs one operation on the socket that is there now. It ends with a `Cut`, or a `Refused`, if in error. */
+  subscribe(payload: SubscribePayload, sink: Sink<Result>): () => void {
     const client = this.#client;
     if (!client || this.#state.kind !== "live") {
       sink.error(new Cut());
       return () => {};
     }
     if (new Blob([JSON.stringify(payload)]).size > LARGEST_FRAME) {
-      const extensions = { code: "BAD_USER_INPUT" };
-      sink.error([{ message: "This is too long to be sent.", extensions }]);
+      sink.error(new Refused({ message: "This is too long to be sent." }));
       return () => {};
     }
-    return client.subscribe(payload, {
-      next: (result) => sink.next(result as never),
+    return client.subscribe<Result["data"]>(payload, {
+      next: ({ data, errors }) =>
+        errors ? sink.error(new Refused(errors[0])) : sink.next({ data }),
       // Of a socket that was closed, graphql-ws says the same for some codes.
       complete: () => (client === this.#client ? sink.complete() : sink.error(new Cut())),
-      error: (error) => sink.error(Array.isArray(error) ? error : new Cut()),
+      error: (error) => sink.error(Array.isArray(error) ? new Refused(error[0]) : new Cut()),
     });
   }
 
-  connect(): void {
-    clearTimeout(this.#timer);
+  connect = (): void => {
     this.#attemptedAt = performance.now();
-    this.#watchdog.expect(CONNECT);
+    this.#after(CONNECT, this.#drop);
     const client = createClient({
       url: this.options.url,
       webSocketImpl: this.options.webSocketImpl,
@@ -111,51 +112,54 @@ export class Connection {
           this.#socket = socket as WebSocket;
         },
         connected: () => this.#become({ kind: "live" }),
-        message: (message) => {
+        message: ({ type }) => {
           if (client !== this.#client) return;
-          this.#watchdog.heard();
+          this.#after(QUIET, () => this.#ping(ANSWER));
           // A server that accepts sockets and does nothing with them is not back yet.
-          if (message.type === "next") this.#failures = 0;
-          this.options.onMessage?.(message);
+          if (type === "next") this.#failures = 0;
         },
         closed: (event) => this.#lost(client, event as CloseEvent),
       },
     });
     this.#client = client;
-  }
+  };
 
-  reconnectNow(): void {
+  reconnectNow = (): void => {
     const isUnderWay = this.#client && performance.now() - this.#attemptedAt < 1000;
     if (this.#state.kind === "live" || isUnderWay) return;
     this.#drop();
     if (this.#state.kind === "failed") this.#become({ kind: "connecting" });
     this.connect();
-  }
+  };
 
-  /** The network is back, or somebody looks: the socket may be dead, or the wait in vain. */
-  check(): void {
-    if (this.#state.kind === "live") this.#watchdog.check(DOUBT);
+  /** The network has changed, or somebody looks: the socket may be dead, or the wait in vain. */
+  check = (): void => {
+    if (this.#state.kind === "live") this.#ping(DOUBT);
     else this.reconnectNow();
+  };
+
+  #ping(deadline: number): void {
+    this.#socket?.send('{"type":"ping"}');
+    this.#after(deadline, this.#drop);
   }
 
-  /** The network is gone: no use in waiting for the socket to notice. */
-  networkLost(): void {
-    if (this.#client) this.#drop();
-    else this.#become(this.#state);
+  #after(delay: number, action: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(action, delay);
   }
 
-  #drop(): void {
+  #drop = (): void => {
     const client = this.#client;
     client?.terminate();
     // It does not always tell.
     if (client) this.#lost(client, { code: 1006, reason: "" });
-  }
+  };
 
   #lost(client: Client, { code, reason }: { code: number; reason: string }): void {
     if (client !== this.#client) return;
     this.#client = null;
     this.#socket = null;
-    this.#watchdog.stop();
+    clearTimeout(this.#timer);
     // After a normal closure it would retry whatever it was told.
     Promise.resolve(client.dispose()).catch(() => {});
     if (FATAL.has(code)) {
@@ -163,13 +167,13 @@ export class Connection {
       return;
     }
     const delay = backoff(code === RESTARTING ? 1 : ++this.#failures);
-    this.#timer = setTimeout(() => this.connect(), delay);
+    this.#after(delay, this.connect);
     this.#become({ kind: "reconnecting", retryAt: performance.now() + delay });
   }
 
   #become(state: ConnectionState): void {
-    const isWaiting = state.kind === "reconnecting" || state.kind === "offline";
-    this.#state = isWaiting && !this.options.isOnline() ? { kind: "offline" } : state;
+    const isOffline = state.kind === "reconnecting" && !this.options.isOnline();
+    this.#state = isOffline ? { kind: "offline" } : state;
     for (const listener of [...this.#listeners]) listener();
   }
 }

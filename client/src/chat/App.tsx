@@ -1,16 +1,13 @@
-import { lazy, Suspense, useEffect, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useState, useSyncExternalStore } from "react";
 
 import { connection } from "../api/client";
 import { Chat } from "./Chat";
-import { Announcer } from "./components/Announcer";
-import { ClearButton } from "./components/Composer";
 import { ConnectionStatus } from "./components/ConnectionStatus";
 import { ConversationList } from "./components/ConversationList";
 import { Frame } from "./components/Frame";
-import { Icon } from "./components/Icon";
+import { Icon, IconButton } from "./components/Icon";
 import { newId } from "./id";
 import { goTo, useAddress } from "./useAddress";
-import { useConnection } from "./useConnection";
 import { useConversation } from "./useConversation";
 import { useConversations } from "./useConversations";
 
@@ -18,65 +15,63 @@ const Inspector = lazy(() => import("../inspector/Inspector"));
 
 export function App() {
   const id = useAddress();
-  const conversation = useConversation(id);
+  const { conversation, view } = useConversation(id);
   const conversations = useConversations();
-  const state = useConnection();
+  const state = useSyncExternalStore(connection.onState, connection.state);
   const [isInspecting, toggleInspector] = useInspector();
   const title = conversations.find((each) => each.id === id)?.title ?? "New conversation";
   useEffect(() => {
     document.title = title;
   }, [title]);
   return (
-    <Announcer>
+    <>
       <Frame
         title={title}
         sidebar={
           <ConversationList
             conversations={conversations}
             currentId={id}
-            onSelect={goTo}
             onNew={() => goTo(newId())}
           />
         }
-        status={<ConnectionStatus state={state} onReconnectNow={() => connection.reconnectNow()} />}
+        status={<ConnectionStatus state={state} onReconnectNow={connection.reconnectNow} />}
         actions={
           <>
-            <ClearButton onClear={conversation.clear} />
-            <button
-              type="button"
-              className="icon-only"
-              aria-label="Stream inspector"
-              title="Stream inspector"
+            <button type="button" onClick={conversation.clear}>
+              <Icon name="clear" />
+              Clear
+            </button>
+            <IconButton
+              icon="inspect"
+              name="Stream inspector"
               aria-expanded={isInspecting}
               aria-controls="inspector"
               aria-keyshortcuts="Alt+Shift+I"
               onClick={toggleInspector}
-            >
-              <Icon name="inspect" />
-            </button>
+            />
           </>
         }
       >
-        <Chat key={id} conversation={conversation} />
+        <Chat key={id} conversation={conversation} view={view} />
       </Frame>
       {isInspecting && (
         <Suspense>
           <Inspector onResumeFromStart={conversation.replay} onClose={toggleInspector} />
         </Suspense>
       )}
-    </Announcer>
+    </>
   );
 }
 
-function useInspector(): [boolean, () => void] {
+function useInspector() {
   const [isOpen, setIsOpen] = useState(false);
-  const [toggle] = useState(() => () => setIsOpen((before) => !before));
+  const toggle = useCallback(() => setIsOpen((before) => !before), []);
   useEffect(() => {
-    const onKeyDown = (event: KeyboardEvent) => {
-      if (event.altKey && event.shiftKey && event.code === "KeyI") toggle();
+    const onKeyDown = ({ altKey, shiftKey, code }: KeyboardEvent) => {
+      if (altKey && shiftKey && code === "KeyI") toggle();
     };
     document.addEventListener("keydown", onKeyDown);
     return () => document.removeEventListener("keydown", onKeyDown);
   }, [toggle]);
-  return [isOpen, toggle];
+  return [isOpen, toggle] as const;
 }

@@ -1,20 +1,17 @@
-import { useEffect, useRef, useSyncExternalStore } from "react";
+import { useEffect, useRef } from "react";
 
-import { useAnnounce } from "./components/Announcer";
+import { announce } from "./components/announce";
 import { Composer } from "./components/Composer";
 import { Transcript, type TranscriptHandle } from "./components/Transcript";
+import type { Conversation } from "./conversation";
 import { MessageRow } from "./MessageRow";
-import type { Conversation } from "./model";
-import { outbox } from "./outbox";
+import type { View } from "./view";
 
 /** One conversation: what was said, and the box to write in. */
-export function Chat({ conversation }: { conversation: Conversation }) {
-  const { id, messageIds, isLoading, hasEarlier, isReplying, isInterrupted, lastEnd } =
-    conversation;
-  const { stop, interrupt, resume, regenerate, loadEarlier, problem } = conversation;
+export function Chat({ conversation, view }: { conversation: Conversation; view: View }) {
+  const { isReplying, isInterrupted, lastEnd, problem } = view;
   const transcript = useRef<TranscriptHandle>(null);
-  const putBacks = useSyncExternalStore(outbox.onPutBack, () => outbox.putBacks(id));
-  useBoundaries(conversation);
+  useBoundaries(view);
 
   function send(content: string) {
     const sent = conversation.send(content);
@@ -26,17 +23,16 @@ export function Chat({ conversation }: { conversation: Conversation }) {
     <>
       <Transcript
         ref={transcript}
-        messageIds={messageIds}
-        isLoading={isLoading}
-        hasEarlier={hasEarlier}
-        onLoadEarlier={loadEarlier}
-        renderRow={(messageId, isLast) => (
+        messageIds={view.messageIds}
+        isLoading={view.isLoading}
+        hasEarlier={view.hasEarlier}
+        onLoadEarlier={conversation.loadEarlier}
+        renderRow={(id) => (
           <MessageRow
-            key={messageId}
-            id={messageId}
-            isLast={isLast}
+            key={id}
+            id={id}
             isInterrupted={isInterrupted}
-            onRegenerate={regenerate}
+            onRegenerate={conversation.regenerate}
           />
         )}
       />
@@ -46,15 +42,15 @@ export function Chat({ conversation }: { conversation: Conversation }) {
         </p>
       )}
       <Composer
-        key={putBacks}
-        conversationId={id}
+        key={view.putBacks}
+        conversationId={conversation.id}
         isReplying={isReplying}
         isInterrupted={isInterrupted}
         lastEnd={lastEnd}
         onSend={send}
-        onStop={stop}
-        onInterrupt={interrupt}
-        onResume={resume}
+        onStop={conversation.stop}
+        onInterrupt={conversation.interrupt}
+        onResume={conversation.resume}
       />
     </>
   );
@@ -63,13 +59,12 @@ export function Chat({ conversation }: { conversation: Conversation }) {
 const ENDS = { DONE: "Reply finished", STOPPED: "Reply stopped", ERROR: "" };
 
 /** Says where a reply begins and ends; its words are not read out. An error is an alert by itself. */
-function useBoundaries({ isReplying, streamingId, lastEnd }: Conversation) {
-  const announce = useAnnounce();
+function useBoundaries({ isReplying, streamingId, lastEnd }: View) {
   const before = useRef({ isReplying, streamingId });
   useEffect(() => {
     const was = before.current;
     before.current = { isReplying, streamingId };
     if (streamingId && streamingId !== was.streamingId) announce("Reply begins");
     if (!isReplying && was.isReplying && lastEnd) announce(ENDS[lastEnd]);
-  }, [isReplying, streamingId, lastEnd, announce]);
+  }, [isReplying, streamingId, lastEnd]);
 }

@@ -1,12 +1,12 @@
 import { beforeEach, expect, test, vi } from "vitest";
 
-import { connection, listen } from "../api/client";
+import { listen, ready } from "../api/client";
 import { follow } from "./follow";
-import type { Ending, Status } from "./model";
-import { beginning, type Chunk, continuing, type Stream } from "./stream";
+import type { Chunk, Ending, Status } from "./model";
+import { beginning, continuing, type Stream } from "./stream";
 
 vi.mock("../api/client", () => ({
-  connection: { live: vi.fn(() => Promise.resolve()) },
+  ready: vi.fn(() => Promise.resolve()),
   listen: vi.fn(),
 }));
 
@@ -76,15 +76,15 @@ function begin(next: (chunk: Chunk) => boolean, message: unknown): Promise<Endin
 beforeEach(() => {
   operations = [];
   shown = [];
-  vi.mocked(connection.live).mockResolvedValue();
+  vi.mocked(ready).mockResolvedValue();
   vi.mocked(listen).mockImplementation((_query, variables, next) => {
-    const chunkNext = (chunk: Chunk) => next({ resumeMessage: chunk } as never);
+    const chunkNext = (chunk: Chunk) => next({ chunk } as never);
     return begin(chunkNext, (variables as unknown as { message: unknown }).message);
   });
 });
 
 test("a send that is cut before its first chunk is repeated, later the rest is asked for", async () => {
-  await start(beginning());
+  await start(beginning);
   await operation(0).end({ kind: "cut" });
   expect(operation(1).message).toBe("begin");
 
@@ -95,7 +95,7 @@ test("a send that is cut before its first chunk is repeated, later the rest is a
 });
 
 test("a reply that has ended is not asked for again", async () => {
-  await start(beginning());
+  await start(beginning);
   operation(0).say(0, "Hello", "DONE");
   await operation(0).end({ kind: "complete" });
   expect(operations).toHaveLength(1);
@@ -104,7 +104,7 @@ test("a reply that has ended is not asked for again", async () => {
 
 test("a gap ends the operation, and the next asks with what is there", async () => {
   vi.spyOn(Math, "random").mockReturnValue(0);
-  await start(beginning());
+  await start(beginning);
   operation(0).say(0, "Hello");
   operation(0).say(9, "?");
   expect(operation(0).hasLeft).toBe(true);
@@ -114,8 +114,8 @@ test("a gap ends the operation, and the next asks with what is there", async () 
 
 test("nothing is asked for before the connection is live", async () => {
   const live = deferred<void>();
-  vi.mocked(connection.live).mockReturnValue(live.promise);
-  await start(beginning());
+  vi.mocked(ready).mockReturnValue(live.promise);
+  await start(beginning);
   expect(operations).toHaveLength(0);
   live.resolve();
   await settled();

@@ -1,32 +1,21 @@
-import { backoff } from "../api/backoff";
-import { connection, listen } from "../api/client";
-import {
-  type MessageInput,
-  RegenerateDocument,
-  type RegenerateInput,
-  ResumeDocument,
-  type ResumeInput,
-  SendDocument,
-} from "../api/generated";
-import type { Ending } from "./model";
-import { asked, type Chunk, ended, received, resumption, type Stream } from "./stream";
+import type { TypedDocumentNode } from "@apollo/client";
+
+import { listen, ready } from "../api/client";
+import { RegenerateDocument, ResumeDocument, SendDocument } from "../api/generated";
+import type { Chunk, Ending } from "./model";
+import { ended, received, resumption, type Stream } from "./stream";
 
 /** Runs one operation that streams a reply; `next` says whether to go on. */
 export type Ask = (next: (chunk: Chunk) => boolean, signal: AbortSignal) => Promise<Ending>;
 
-export function send(message: MessageInput): Ask {
-  return (next, signal) =>
-    listen(SendDocument, { message }, (data) => next(data.sendMessage), signal);
-}
+export const send = asking(SendDocument);
+export const regenerate = asking(RegenerateDocument);
+const resume = asking(ResumeDocument);
 
-export function regenerate(message: RegenerateInput): Ask {
-  return (next, signal) =>
-    listen(RegenerateDocument, { message }, (data) => next(data.regenerateMessage), signal);
-}
-
-function resume(message: ResumeInput): Ask {
-  return (next, signal) =>
-    listen(ResumeDocument, { message }, (data) => next(data.resumeMessage), signal);
+function asking<Message>(document: TypedDocumentNode<{ chunk: Chunk }, { message: Message }>) {
+  return (message: Message): Ask =>
+    (next, signal) =>
+      listen(document, { message }, ({ chunk }) => next(chunk), signal);
 }
 
 /**
@@ -46,24 +35,16 @@ export async function follow(
     current = next;
     onChange(current);
   };
-  while (current.phase === "waiting") {
-    await pause(backoff(current.failures));
-    await connection.live();
+  while (current.phase === "asking") {
+    await ready(current.failures);
     const message = resumption(current);
     const ask = message ? resume(message) : begin;
-    become(asked(current));
     if (signal.aborted || !ask) return;
     const next = (chunk: Chunk) => {
       become(received(current, chunk));
-      return current.phase !== "waiting";
+      return current.phase !== "asking";
     };
     const ending = await ask(next, signal);
     become(ended(current, ending));
   }
-}
-
-export function pause(milliseconds: number): Promise<void> {
-  // A timer of a hidden page takes a second, even for nothing.
-  if (milliseconds === 0) return Promise.resolve();
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -1,15 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import type { Status } from "./model";
+import type { Chunk, Status } from "./model";
 import {
-  asked,
   beginning,
-  type Chunk,
   continuing,
   ended,
   received,
-  replayed,
+  replaying,
   resumption,
   type Stream,
 } from "./stream";
@@ -20,26 +18,16 @@ function chunk(offset: number, text: string, status: Status = "STREAMING"): Chun
   return { messageId: ID, offset, text, status, error: null };
 }
 
-function message(content: string) {
-  return {
-    id: ID,
-    role: "ASSISTANT",
-    content,
-    status: "STREAMING",
-    createdAt: "",
-    replyToId: null,
-    error: null,
-  } as const;
-}
+const message = (content: string) => ({ id: ID, content });
 
 function fed(stream: Stream, ...chunks: Chunk[]): Stream {
-  return chunks.reduce(received, asked(stream));
+  return chunks.reduce(received, stream);
 }
 
 describe("a stream", () => {
   test("repeats its send until it knows the reply's id, and resumes with its content from then on", () => {
-    const cut = ended(asked(beginning()), { kind: "cut" });
-    expect(cut.phase).toBe("waiting");
+    const cut = ended(beginning, { kind: "cut" });
+    expect(cut.phase).toBe("asking");
     expect(resumption(cut)).toBeNull();
 
     const later = ended(fed(cut, chunk(0, ""), chunk(0, "Hello")), { kind: "cut" });
@@ -47,7 +35,7 @@ describe("a stream", () => {
   });
 
   test("ends with the one chunk that has a final status, and nothing changes it afterwards", () => {
-    const done = fed(beginning(), chunk(0, "Hello", "DONE"));
+    const done = fed(beginning, chunk(0, "Hello", "DONE"));
     expect(done).toMatchObject({ phase: "ended", content: "Hello", status: "DONE" });
     expect(received(done, chunk(0, ""))).toBe(done);
     expect(ended(done, { kind: "complete" })).toBe(done);
@@ -56,19 +44,19 @@ describe("a stream", () => {
 
   test("was cut when it completes without a final status, and each time counts until it grows", () => {
     const once = ended(fed(continuing(message("a")), chunk(1, "b")), { kind: "complete" });
-    expect(once).toMatchObject({ phase: "waiting", failures: 1 });
+    expect(once).toMatchObject({ phase: "asking", failures: 1 });
     const twice = ended(fed(once, chunk(2, "")), { kind: "complete" });
     expect(twice.failures).toBe(2);
     expect(fed(twice, chunk(2, "c")).failures).toBe(0);
   });
 
   test("does not count a cut, since the connection waits for itself", () => {
-    expect(ended(asked(continuing(message("a"))), { kind: "cut" }).failures).toBe(0);
+    expect(ended(continuing(message("a")), { kind: "cut" }).failures).toBe(0);
   });
 
   test("asks again, with what it has, when a chunk lies beyond it", () => {
     const stream = fed(continuing(message("abc")), chunk(3, "d"), chunk(9, "x"));
-    expect(stream).toMatchObject({ phase: "waiting", content: "abcd", failures: 1 });
+    expect(stream).toMatchObject({ phase: "asking", content: "abcd", failures: 1 });
     expect(resumption(stream)).toEqual({ id: ID, content: "abcd" });
   });
 
@@ -78,13 +66,13 @@ describe("a stream", () => {
   });
 
   test("is cut off by its last chunk where the text ends", () => {
-    const stream = fed(replayed(continuing(message("abcX"))), chunk(0, ""));
+    const stream = fed(replaying(message("abcX")), chunk(0, ""));
     expect(stream.content).toBe("abcX");
     expect(received(stream, chunk(0, "abc", "DONE")).content).toBe("abc");
   });
 
   test("keeps what is shown while a replay comes to it, and goes on from there", () => {
-    const replay = replayed(continuing(message("abcd")));
+    const replay = replaying(message("abcd"));
     expect(resumption(replay)).toEqual({ id: ID, content: "" });
     const stream = fed(replay, chunk(0, ""), chunk(0, "ab"));
     expect(stream.content).toBe("abcd");
@@ -93,21 +81,21 @@ describe("a stream", () => {
 
   test("tries again after an error that passes", () => {
     for (const code of ["STORE_UNAVAILABLE", "UNAUTHENTICATED", "INTERNAL_SERVER_ERROR"]) {
-      const stream = ended(asked(continuing(message("a"))), { kind: "error", code, message: "" });
-      expect(stream).toMatchObject({ phase: "waiting", failures: 1 });
+      const stream = ended(continuing(message("a")), { kind: "error", code, message: "" });
+      expect(stream).toMatchObject({ phase: "asking", failures: 1 });
     }
   });
 
   test("fails for good with any other error, a new one too", () => {
     for (const code of ["MESSAGE_CLEARED", "MESSAGE_NOT_FOUND", "SOMETHING_NEW"]) {
-      const stream = ended(asked(continuing(message("a"))), { kind: "error", code, message: "m" });
+      const stream = ended(continuing(message("a")), { kind: "error", code, message: "m" });
       expect(stream).toMatchObject({ phase: "failed", error: { code, message: "m" } });
     }
   });
 
   test("gives a refused send back, whatever the reason", () => {
     const error = { kind: "error", code: "STORE_UNAVAILABLE", message: "" } as const;
-    expect(ended(asked(beginning()), error).phase).toBe("failed");
+    expect(ended(beginning, error).phase).toBe("failed");
   });
 });
 
@@ -157,7 +145,7 @@ function answer(stored: string, stream: Stream): Chunk {
 }
 
 function reopened(stored: string, stream: Stream): Stream {
-  return stream.phase === "waiting" ? received(asked(stream), answer(stored, stream)) : stream;
+  return stream.phase === "asking" ? received(stream, answer(stored, stream)) : stream;
 }
 
 /** Plays the steps; returns each stream that was shown, with what was stored then. */
@@ -197,7 +185,7 @@ describe("whatever is cut, lost, repeated, overlapped or replayed", () => {
   test("the text is exact at the end", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const { stream, stored } = play(beginning(), steps).at(-1) as ReturnType<typeof play>[0];
+        const { stream, stored } = play(beginning, steps).at(-1) as ReturnType<typeof play>[0];
         expect(stream).toMatchObject({ phase: "ended", status: "DONE", content: stored });
       }),
     );
@@ -207,7 +195,7 @@ describe("whatever is cut, lost, repeated, overlapped or replayed", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         let before = "";
-        for (const { stream, stored } of play(beginning(), steps)) {
+        for (const { stream, stored } of play(beginning, steps)) {
           expect(stored.startsWith(stream.content)).toBe(true);
           expect(stream.content.startsWith(before)).toBe(true);
           expect(stream.content).not.toMatch(/\p{Surrogate}/u);
@@ -242,7 +230,7 @@ describe("whatever is cut, lost, repeated, overlapped or replayed", () => {
     );
     fc.assert(
       fc.property(text, fc.array(late), (words, events) => {
-        const done = fed(beginning(), chunk(0, words, "STOPPED"));
+        const done = fed(beginning, chunk(0, words, "STOPPED"));
         expect(events.reduce((stream, event) => event(stream), done)).toBe(done);
       }),
     );

@@ -1,19 +1,19 @@
-import type { Ending, MessageModel, Status } from "./model";
+import type { Chunk, Ending, MessageModel, Status } from "./model";
 
 /*
  * The rules of one reply that this window follows; docs/streaming.md says them in words.
  *
- *              asked                first chunk               final status
- *   waiting ───────────▶ asking ─────────────────▶ following ──────────────▶ ended
- *      ▲                   │                          │
- *      ├───────────────────┴──────────────────────────┤  an error for good
- *      │   cut, bare complete, gap, passing error     └────────────────────▶ failed
+ *              first chunk               final status
+ *   asking ─────────────────▶ following ──────────────▶ ended
+ *     ▲                          │
+ *     ├──────────────────────────┤  an error for good
+ *     │   cut, bare complete,    └────────────────────▶ failed
+ *         gap, passing error
  *
- * asking goes to ended and failed, too. Nothing leaves ended and failed, except that a person may
- * have an ended reply sent again from its beginning.
+ * asking goes to itself, ended and failed, too. Nothing leaves ended and failed.
  */
 export interface Stream {
-  readonly phase: "waiting" | "asking" | "following" | "ended" | "failed";
+  readonly phase: "asking" | "following" | "ended" | "failed";
   /** The reply's id; null until a send's first chunk tells it. */
   readonly messageId: string | null;
   /** What the window shows. */
@@ -26,14 +26,6 @@ export interface Stream {
   readonly failures: number;
 }
 
-export interface Chunk {
-  readonly messageId: string;
-  readonly offset: number;
-  readonly text: string;
-  readonly status: Status;
-  readonly error: MessageModel["error"];
-}
-
 // After these the reply still is what it was.
 const PASSING = new Set([
   "STORE_UNAVAILABLE",
@@ -43,35 +35,29 @@ const PASSING = new Set([
 ]);
 
 /** A stream that begins with a send, or with a regenerate. */
-export function beginning(): Stream {
-  return {
-    phase: "waiting",
-    messageId: null,
-    content: "",
-    status: "STREAMING",
-    error: null,
-    isReplay: false,
-    failures: 0,
-  };
-}
+export const beginning: Stream = {
+  phase: "asking",
+  messageId: null,
+  content: "",
+  status: "STREAMING",
+  error: null,
+  isReplay: false,
+  failures: 0,
+};
 
 /** A stream of a reply that is known from a list. */
-export function continuing({ id, content }: MessageModel): Stream {
-  return { ...beginning(), messageId: id, content };
+export function continuing({ id, content }: Pick<MessageModel, "id" | "content">): Stream {
+  return { ...beginning, messageId: id, content };
 }
 
-/** The same stream, asked for from the reply's beginning, with what is shown left in place. */
-export function replayed(stream: Stream): Stream {
-  return { ...stream, phase: "waiting", isReplay: true };
+/** The same, asked for from the reply's beginning, with what is shown left in place. */
+export function replaying(reply: Pick<MessageModel, "id" | "content">): Stream {
+  return { ...continuing(reply), isReplay: true };
 }
 
 /** What to resume with; null while the send, or its like, has to be repeated. */
 export function resumption({ messageId, content, isReplay }: Stream) {
   return messageId === null ? null : { id: messageId, content: isReplay ? "" : content };
-}
-
-export function asked(stream: Stream): Stream {
-  return { ...stream, phase: "asking" };
 }
 
 export function received(stream: Stream, chunk: Chunk): Stream {
@@ -99,7 +85,7 @@ export function received(stream: Stream, chunk: Chunk): Stream {
 
 export function ended(stream: Stream, ending: Ending): Stream {
   if (!isOpen(stream)) return stream;
-  if (ending.kind === "cut") return { ...stream, phase: "waiting", isReplay: false };
+  if (ending.kind === "cut") return { ...stream, phase: "asking", isReplay: false };
   // Bare: without a final status.
   if (ending.kind === "complete") return failedOnce(stream);
   const { code, message } = ending;
@@ -113,5 +99,5 @@ function isOpen({ phase }: Stream): boolean {
 }
 
 function failedOnce(stream: Stream): Stream {
-  return { ...stream, phase: "waiting", isReplay: false, failures: stream.failures + 1 };
+  return { ...stream, phase: "asking", isReplay: false, failures: stream.failures + 1 };
 }

@@ -28,6 +28,8 @@ function question(at: number, id = `q${at}`): MessageModel {
     createdAt: stamp(at),
     replyToId: null,
     error: null,
+    replies: [],
+    usage: null,
   };
 }
 
@@ -40,6 +42,8 @@ function reply(at: number, content = "", status: Status = "STREAMING", id = `r${
     createdAt: stamp(at),
     replyToId: `q${at - 1}`,
     error: null,
+    replies: [],
+    usage: null,
   };
   return message;
 }

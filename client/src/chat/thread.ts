@@ -68,11 +68,12 @@ export function reset(thread: Thread, messages: readonly MessageModel[]): Thread
 
 /** A message was added, or ended. */
 export function changed(thread: Thread, message: MessageModel): Thread {
-  const mine = messageIn(thread, message.id);
-  const first = thread.listed[0];
+  const [first] = thread.listed;
   const isOlder = thread.hasEarlier && first && message.createdAt < first.createdAt;
+  const isListed = thread.listed.some(({ id }) => id === message.id || id === message.replyToId);
   // Without those between it and the list: a page of earlier ones brings it with them.
-  if (isOlder && !mine && !messageIn(thread, message.replyToId ?? "")) return thread;
+  if (isOlder && !isListed) return removed(thread, message.id);
+  const mine = messageIn(thread, message.id);
   // A list shows one reply to a question, the newest.
   const others = thread.listed.filter(
     ({ id, replyToId }) =>
@@ -105,10 +106,13 @@ export function removed(thread: Thread, id: string): Thread {
 export function grown(
   thread: Thread,
   id: string,
-  news: Pick<MessageModel, "content" | "status" | "error">,
+  { content, status, error }: Pick<MessageModel, "content" | "status" | "error">,
 ): Thread {
-  const grow = (message: MessageModel) =>
-    message.id === id && isStreaming(message) ? { ...message, ...news } : message;
+  const grow = (message: MessageModel) => {
+    const isNews = message.content !== content || message.status !== status;
+    const grows = message.id === id && isStreaming(message) && isNews;
+    return grows ? { ...message, content, status, error } : message;
+  };
   const { listed, pending } = thread;
   return settled({ ...thread, listed: listed.map(grow), pending: pending.map(grow) });
 }
@@ -132,7 +136,8 @@ function merged(
 ): MessageModel {
   if (!mine) return theirs;
   const keepsMine = !isStreaming(mine) || isStreaming(theirs) || isInterrupted;
-  return keepsMine ? { ...mine, createdAt: theirs.createdAt } : theirs;
+  const { content, status, error } = keepsMine ? mine : theirs;
+  return { ...theirs, content, status, error };
 }
 
 /** What is listed is no longer pending; where nothing is under way there is nothing to be detached from. */

@@ -1,16 +1,18 @@
-import { useEffect, useMemo, useSyncExternalStore } from "react";
+import { useEffect, useSyncExternalStore } from "react";
 
-import type { Conversation } from "./model";
-import { Session } from "./session";
+import { Conversation } from "./conversation";
 
-/** A conversation for as long as it is shown. Leaving it ends its subscriptions, and no reply. */
-export function useConversation(id: string): Conversation {
-  const session = useMemo(() => new Session(id), [id]);
-  const { live } = session;
+// All that were shown, since what was sent in one may be under way when it is left.
+const conversations = new Map<string, Conversation>();
+
+/** A conversation, open for as long as it is shown. Leaving it ends its subscriptions, and no reply. */
+export function useConversation(id: string) {
+  const conversation = conversations.get(id) ?? new Conversation(id);
+  conversations.set(id, conversation);
   useEffect(() => {
-    live.open();
-    return () => live.close();
-  }, [live]);
-  const view = useSyncExternalStore(live.onView, live.view);
-  return useMemo(() => ({ ...session, ...view, id }), [session, view, id]);
+    conversation.open();
+    return () => conversation.close();
+  }, [conversation]);
+  const view = useSyncExternalStore(conversation.onView, conversation.view);
+  return { conversation, view };
 }

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 
-import type { MessageModel, Status, View } from "./model";
+import type { MessageModel, Status } from "./model";
 import { awaiting, emptyThread, grown, removed, reset, type Thread } from "./thread";
-import { viewOf } from "./view";
+import { type View, viewOf } from "./view";
 
 function question(at: number): MessageModel {
   return { ...reply(at, "DONE"), id: `q${at}`, role: "USER", replyToId: null };
@@ -17,11 +17,15 @@ function reply(at: number, status: Status): MessageModel {
     createdAt: new Date(at).toISOString(),
     replyToId: `q${at - 1}`,
     error: null,
+    replies: [],
+    usage: null,
   };
 }
 
 function seen(...threads: Thread[]): View {
-  return threads.reduce((view, thread) => viewOf(thread, null, view), viewOf(emptyThread, null));
+  const notes = { problem: null, putBacks: 0 };
+  const before = viewOf(emptyThread, notes);
+  return threads.reduce((view, thread) => viewOf(thread, notes, view), before);
 }
 
 function ended(thread: Thread, id: string, status: Status): Thread {

@@ -8,11 +8,8 @@ export function Chart({ chunks }: { chunks: readonly ChunkRecord[] }) {
   const begin = chunks[0]?.at ?? 0;
   const span = Math.max(1, (chunks.at(-1)?.at ?? 0) - begin);
   const longest = Math.max(1, ...chunks.map(({ length }) => length));
-  const x = ({ at }: ChunkRecord) => (1 + ((at - begin) / span) * (WIDTH - 2)).toFixed(1);
-  // By the logarithm, since what comes at once after a cut would flatten everything else.
-  const top = ({ length }: ChunkRecord) =>
-    (HEIGHT - (Math.log1p(length) / Math.log1p(longest)) * (HEIGHT - 2)).toFixed(1);
-
+  const line = ({ at, length }: ChunkRecord) =>
+    `M${1 + ((at - begin) / span) * (WIDTH - 2)} ${HEIGHT}v${(-length / longest) * HEIGHT}`;
   return (
     <svg
       className="inspector-chart"
@@ -23,9 +20,12 @@ export function Chart({ chunks }: { chunks: readonly ChunkRecord[] }) {
     >
       <path
         className="inspector-starts"
-        d={chunks.map((chunk) => (chunk.isFirst ? `M${x(chunk)} 0V${HEIGHT}` : "")).join("")}
+        d={chunks
+          .filter(({ isFirst }) => isFirst)
+          .map((one) => line({ ...one, length: longest }))
+          .join("")}
       />
-      <path d={chunks.map((chunk) => `M${x(chunk)} ${HEIGHT}V${top(chunk)}`).join("")} />
+      <path d={chunks.map(line).join("")} />
     </svg>
   );
 }

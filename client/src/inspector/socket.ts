@@ -1,8 +1,8 @@
-import { recorder, type SocketRecord } from "./recorder";
+import { recorder } from "./recorder";
 
 /** A WebSocket that is recorded, and can be cut or stalled to see what the page makes of it. */
 export class RecordedSocket extends WebSocket {
-  readonly #record: SocketRecord = recorder.connecting();
+  readonly #record = recorder.connecting();
   // While it is stalled: what waits to come in and go out, in order.
   #held: (() => void)[] | null = null;
 
@@ -10,9 +10,7 @@ export class RecordedSocket extends WebSocket {
     super(url, protocols);
     current = this;
     this.addEventListener("open", () => recorder.opened(this.#record));
-    this.addEventListener("close", ({ code, reason }) =>
-      recorder.closed(this.#record, code, reason),
-    );
+    this.addEventListener("close", ({ code, reason }) => this.#ended(code, reason));
     // The first listener: no other hears of a message that is held.
     this.addEventListener("message", (event) => {
       if (!this.#held) return;
@@ -22,29 +20,32 @@ export class RecordedSocket extends WebSocket {
   }
 
   override send(data: string): void {
-    recorder.sent(this.#record, JSON.parse(data));
     if (this.#held) this.#held.push(() => super.send(data));
     else super.send(data);
   }
 
-  override close(code?: number, reason?: string): void {
-    recorder.closed(this.#record, code ?? 1005, reason ?? "");
-    super.close(code, reason);
+  override close(code = 1005, reason = ""): void {
+    this.#ended(code, reason);
+    super.close(code === 1005 ? undefined : code, reason);
   }
 
   /** Holds back what comes in and goes out, as a network does that died without a word. */
   stall(): void {
     this.#held ??= [];
-    recorder.stalled(this.#record, true);
+    this.#record.isStalled = true;
   }
 
   /** Lets go what was held back: nothing is lost, as TCP promises. */
   release(): void {
     const held = this.#held ?? [];
     this.#held = null;
-    recorder.stalled(this.#record, false);
+    this.#record.isStalled = false;
     if (this.readyState > WebSocket.OPEN) return;
     for (const pass of held) pass();
+  }
+
+  #ended(code: number, reason: string): void {
+    recorder.ended(this.#record, `${code} ${reason}`.trim());
   }
 }
 

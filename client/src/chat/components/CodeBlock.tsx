@@ -26,7 +26,7 @@ export const CodeBlock = memo(function CodeBlock({ code, language }: Props) {
   const element = useRef<HTMLElement>(null);
   const highlighted = useHighlighted(element, code, name.toLowerCase());
   // What has come since is shown plain.
-  const isUsable = highlighted !== null && code.startsWith(highlighted.code);
+  const isUsable = code.startsWith(highlighted.code);
   return (
     <div className="code-block">
       <div className="bar">
@@ -45,56 +45,60 @@ export const CodeBlock = memo(function CodeBlock({ code, language }: Props) {
 });
 
 function elements(nodes: Highlighted): ReactNode {
-  return inOrder(nodes, elementOf);
+  return inOrder(nodes, (node) => {
+    if (node.type === "text") return node.value;
+    if (node.type !== "element") return null;
+    const classes = node.properties.className as string[];
+    return <span className={classes.join(" ")}>{elements(node.children as Highlighted)}</span>;
+  });
 }
 
-function elementOf(node: Highlighted[number]): ReactNode {
-  if (node.type === "text") return node.value;
-  if (node.type !== "element") return null;
-  const classes = node.properties.className as string[];
-  return <span className={classes.join(" ")}>{elements(node.children as Highlighted)}</span>;
-}
-
-// Milliseconds; a long code is highlighted once it rests.
-const PAUSE = 150;
-const REST = 600;
+const PAUSE_MS = 150;
+// Longer code takes too long to be highlighted again and again: it waits until nothing more comes.
 const LONG = 6000;
+const REST_MS = 600;
 
-/** Highlighted code, which may be a little older than the code while that grows; null at first. */
+/** Highlighted code, which is a little older than the code while that grows; empty at first. */
 function useHighlighted(element: RefObject<HTMLElement | null>, code: string, language: string) {
-  const [highlighted, setHighlighted] = useState<{ code: string; nodes: Highlighted } | null>(null);
-  const isSeen = useIsSeen(element);
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const [highlighted, setHighlighted] = useState({ code: "", nodes: [] as Highlighted });
   const latest = useRef(code);
+  const isOutdated = highlighted.code !== code;
 
   useEffect(() => {
     latest.current = code;
-    if (!isSeen || !language || !code) return;
-    if (code.length > LONG) clearTimeout(timer.current);
-    else if (timer.current !== undefined) return;
+  }, [code]);
 
-    async function highlightLatest() {
+  useEffect(() => {
+    if (!isOutdated || !language || !element.current) return;
+    let timer: ReturnType<typeof setTimeout>;
+    let before = "";
+
+    async function look() {
       const { highlight } = await import("./highlight");
-      if (isSelected(element.current)) {
-        timer.current = setTimeout(highlightLatest, REST);
+      const now = latest.current;
+      if ((now.length > LONG && now !== before) || isSelected(element.current)) {
+        before = now;
+        timer = setTimeout(look, REST_MS);
         return;
       }
-      timer.current = undefined;
-      const nodes = highlight(latest.current, language);
+      const nodes = highlight(now, language);
       // A transition is rendered in slices, between the frames.
-      startTransition(() => setHighlighted(nodes && { code: latest.current, nodes }));
+      if (nodes) startTransition(() => setHighlighted({ code: now, nodes }));
     }
-    const isFirst = highlighted === null;
-    timer.current = setTimeout(highlightLatest, isFirst ? 0 : code.length > LONG ? REST : PAUSE);
-  }, [element, isSeen, code, language, highlighted]);
 
-  useEffect(
-    () => () => {
-      clearTimeout(timer.current);
-      timer.current = undefined;
-    },
-    [],
-  );
+    const visibility = new IntersectionObserver(
+      ([entry]) => {
+        clearTimeout(timer);
+        if (entry?.isIntersecting) timer = setTimeout(look, highlighted.code ? PAUSE_MS : 0);
+      },
+      { rootMargin: "500px" },
+    );
+    visibility.observe(element.current);
+    return () => {
+      visibility.disconnect();
+      clearTimeout(timer);
+    };
+  }, [element, isOutdated, language, highlighted]);
 
   return highlighted;
 }
@@ -102,21 +106,8 @@ function useHighlighted(element: RefObject<HTMLElement | null>, code: string, la
 /** Whether somebody selects text there: other elements in its place would undo it. */
 function isSelected(element: Element | null): boolean {
   const selection = getSelection();
-  return Boolean(
-    element && selection && !selection.isCollapsed && selection.containsNode(element, true),
-  );
-}
-
-function useIsSeen(element: RefObject<HTMLElement | null>): boolean {
-  const [isSeen, setIsSeen] = useState(false);
-  useEffect(() => {
-    if (isSeen || !element.current) return;
-    const observer = new IntersectionObserver(
-      ([entry]) => entry?.isIntersecting && setIsSeen(true),
-      { rootMargin: "500px" },
-    );
-    observer.observe(element.current);
-    return () => observer.disconnect();
-  }, [element, isSeen]);
-  return isSeen;
+  if (!element || !selection?.rangeCount) return false;
+  // Unlike the selection, its range does not have the page laid out to answer.
+  const range = selection.getRangeAt(0);
+  return !range.collapsed && range.intersectsNode(element);
 }

@@ -1,10 +1,8 @@
 import "./Composer.css";
 
 import {
-  type FocusEvent,
   type FormEvent,
   type KeyboardEvent,
-  type RefObject,
   useEffect,
   useEffectEvent,
   useId,
@@ -12,8 +10,8 @@ import {
   useState,
 } from "react";
 
-import { joined, loadDraft, save } from "./draft";
-import { Icon } from "./Icon";
+import { joined, loadDraft, saveDraft } from "./draft";
+import { Icon, IconButton } from "./Icon";
 
 interface Props {
   conversationId: string;
@@ -29,26 +27,13 @@ interface Props {
   onResume: () => void;
 }
 
-interface FollowUp {
-  id: number;
-  text: string;
-}
-
-export function Composer({
-  conversationId,
-  isReplying,
-  isInterrupted,
-  lastEnd,
-  onSend,
-  onStop,
-  onInterrupt,
-  onResume,
-}: Props) {
+export function Composer(props: Props) {
+  const { conversationId, isReplying, isInterrupted, lastEnd } = props;
   const [draft, setDraft] = useState(() => loadDraft(conversationId));
-  const [queue, setQueue] = useState<FollowUp[]>([]);
+  const [followUp, setFollowUp] = useState("");
   const [refusal, setRefusal] = useState("");
   const textbox = useRef<HTMLTextAreaElement>(null);
-  const nextId = useRef(0);
+  const id = useId();
   const isQueueing = isReplying && !isInterrupted;
 
   // Without a mouse, the focus would bring up the keyboard over half of the page.
@@ -56,128 +41,124 @@ export function Composer({
     if (matchMedia("(hover: hover)").matches) textbox.current?.focus({ preventScroll: true });
   }, []);
 
-  // A reload puts what was queued back into the box: in another session nobody waits for it.
+  // A reload puts a follow-up back into the box, too: nobody waits there for the reply.
   useEffect(() => {
-    save("localStorage", conversationId, draft);
-    save("sessionStorage", conversationId, joined(...queue.map(({ text }) => text)));
-  }, [conversationId, queue, draft]);
+    saveDraft(conversationId, joined(followUp, draft));
+  }, [conversationId, followUp, draft]);
 
-  const accepted = useRef<Promise<boolean>>(Promise.resolve(true));
-
-  function send(content: string) {
-    setRefusal("");
-    accepted.current = onSend(content).then(
-      () => true,
-      (error: unknown) => {
-        setDraft((current) => joined(content, current));
-        setRefusal(error instanceof Error ? error.message : String(error));
-        textbox.current?.focus();
-        return false;
-      },
-    );
+  function writeOn(text: string) {
+    setDraft((current) => joined(text, current));
+    textbox.current?.focus();
   }
 
-  function submit(event?: FormEvent) {
-    event?.preventDefault();
+  async function send(content: string) {
+    setRefusal("");
+    try {
+      await props.onSend(content);
+    } catch (error) {
+      writeOn(content);
+      setRefusal(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  function submit(event: FormEvent | KeyboardEvent) {
+    event.preventDefault();
     if (!draft.trim()) return;
-    if (isQueueing) setQueue([...queue, { id: nextId.current++, text: draft }]);
+    if (isQueueing) setFollowUp(joined(followUp, draft));
     else send(draft);
     setDraft("");
     textbox.current?.focus();
   }
 
-  const onEnd = useEffectEvent((isDone: boolean) => {
-    accepted.current = Promise.resolve(true);
-    const [first, ...rest] = queue;
-    if (first && isDone) {
-      setQueue(rest);
-      send(first.text);
-    } else {
-      // Not by itself after a stop or an error: the writer decides.
-      setQueue([]);
-      setDraft((current) => joined(...queue.map(({ text }) => text), current));
-    }
+  const onEnd = useEffectEvent(() => {
+    setFollowUp("");
+    // Not by itself after a stop, an error or a refusal: the writer decides.
+    if (lastEnd === "DONE") send(followUp);
+    else setDraft(joined(followUp, draft));
   });
 
-  const wasReplying = useRef(isReplying);
   useEffect(() => {
-    const hasEnded = wasReplying.current && !isReplying;
-    wasReplying.current = isReplying;
-    // A send that is refused ends the waiting, too; the reply before it may well be DONE.
-    if (hasEnded) accepted.current.then((isAccepted) => onEnd(isAccepted && lastEnd === "DONE"));
-  }, [isReplying, lastEnd]);
-
-  useEscape(isQueueing, onStop);
-  const focusKept = useFocusKept(textbox);
+    if (followUp && !isReplying) onEnd();
+  }, [followUp, isReplying]);
 
   function onKeyDown(event: KeyboardEvent) {
     // An input method's Enter chooses a character. Safari says so only by the key code.
     const isComposing = event.nativeEvent.isComposing || event.keyCode === 229;
-    if (event.key !== "Enter" || event.shiftKey || isComposing) return;
-    event.preventDefault();
-    submit();
+    if (event.key === "Enter" && !event.shiftKey && !isComposing) submit(event);
   }
 
-  const id = useId();
+  const onEscape = useEffectEvent((event: globalThis.KeyboardEvent) => {
+    if (event.key !== "Escape" || event.isComposing || event.defaultPrevented) return;
+    // Where a drawer is open, Esc closes it.
+    if (isQueueing && !document.querySelector(":popover-open")) props.onStop();
+  });
+
+  useEffect(() => {
+    document.addEventListener("keydown", onEscape);
+    return () => document.removeEventListener("keydown", onEscape);
+  }, []);
+
   return (
-    <form className="composer" onSubmit={submit} {...focusKept}>
+    <form className="composer" onSubmit={submit}>
       {refusal && (
         <p className="problem" role="alert">
           {refusal}
         </p>
       )}
       <div className="card">
-        <Queue
-          queue={queue}
-          onEdit={({ id, text }) => {
-            setQueue(queue.filter((followUp) => followUp.id !== id));
-            setDraft(joined(text, draft));
-            textbox.current?.focus();
-          }}
-          onRemove={({ id }) => {
-            setQueue(queue.filter((followUp) => followUp.id !== id));
-            textbox.current?.focus();
-          }}
-        />
+        {followUp && (
+          <div className="follow-up">
+            <span className="queued">Queued</span>
+            <span className="text">{followUp}</span>
+            <IconButton
+              icon="edit"
+              name="Edit"
+              ref={leavingFocus}
+              onClick={() => {
+                setFollowUp("");
+                writeOn(followUp);
+              }}
+            />
+          </div>
+        )}
         <label className="visually-hidden" htmlFor={id}>
           Message
         </label>
         <div className="writing">
-          {/* The invisible copy of the text gives the box its height. */}
-          <div className="growing" data-text={draft}>
-            <textarea
-              id={id}
-              ref={textbox}
-              rows={1}
-              placeholder={isQueueing ? "Write a follow-up…" : "Write a message…"}
-              enterKeyHint="send"
-              value={draft}
-              onChange={(event) => setDraft(event.target.value)}
-              onKeyDown={onKeyDown}
-            />
-          </div>
+          <textarea
+            id={id}
+            ref={textbox}
+            placeholder={isQueueing ? "Write a follow-up…" : "Write a message…"}
+            enterKeyHint="send"
+            value={draft}
+            onChange={(event) => setDraft(event.target.value)}
+            onKeyDown={onKeyDown}
+          />
           <div className="tools">
             {isReplying && (
-              <button type="button" onClick={isInterrupted ? onResume : onInterrupt}>
-                {isInterrupted ? <Icon name="resume" /> : <Icon name="interrupt" />}
-                {isInterrupted ? "Resume" : "Interrupt"}
-              </button>
+              <>
+                <button
+                  type="button"
+                  ref={leavingFocus}
+                  onClick={isInterrupted ? props.onResume : props.onInterrupt}
+                >
+                  <Icon name={isInterrupted ? "resume" : "interrupt"} />
+                  {isInterrupted ? "Resume" : "Interrupt"}
+                </button>
+                <button type="button" ref={leavingFocus} onClick={props.onStop}>
+                  <Icon name="stop" />
+                  Stop
+                </button>
+              </>
             )}
-            {isReplying && (
-              <button type="button" onClick={onStop}>
-                <Icon name="stop" />
-                Stop
-              </button>
-            )}
-            <button
+            <IconButton
+              icon="send"
+              name="Send"
               type="submit"
-              className="primary icon-only"
-              aria-label="Send"
+              className="primary"
               title={isQueueing ? "Send when the reply is done" : "Send"}
               disabled={!draft.trim()}
-            >
-              <Icon name="send" />
-            </button>
+            />
           </div>
         </div>
       </div>
@@ -185,84 +166,10 @@ export function Composer({
   );
 }
 
-function Queue({
-  queue,
-  onEdit,
-  onRemove,
-}: {
-  queue: FollowUp[];
-  onEdit: (followUp: FollowUp) => void;
-  onRemove: (followUp: FollowUp) => void;
-}) {
-  if (queue.length === 0) return null;
-  return (
-    <ul className="queue" aria-label="Queue">
-      {queue.map((followUp) => (
-        <li key={followUp.id}>
-          <span className="queued">Queued</span>
-          <span className="text">{followUp.text}</span>
-          <button
-            type="button"
-            className="icon-only"
-            aria-label="Edit"
-            title="Edit"
-            onClick={() => onEdit(followUp)}
-          >
-            <Icon name="edit" />
-          </button>
-          <button
-            type="button"
-            className="icon-only"
-            aria-label="Remove"
-            title="Remove"
-            onClick={() => onRemove(followUp)}
-          >
-            <Icon name="remove" />
-          </button>
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-export function ClearButton({ onClear }: { onClear: () => void }) {
-  return (
-    <button type="button" onClick={onClear}>
-      <Icon name="clear" />
-      Clear
-    </button>
-  );
-}
-
-/** Esc, wherever the focus is, unless something else has a use for it. */
-function useEscape(isOn: boolean, onEscape: () => void) {
-  useEffect(() => {
-    if (!isOn) return;
-    function onKeyDown(event: globalThis.KeyboardEvent) {
-      if (event.key !== "Escape" || event.isComposing || event.defaultPrevented) return;
-      if (document.querySelector("dialog[open]")) return;
-      event.preventDefault();
-      onEscape();
-    }
-    document.addEventListener("keydown", onKeyDown);
-    return () => document.removeEventListener("keydown", onKeyDown);
-  }, [isOn, onEscape]);
-}
-
 /** A button that goes while it has the focus, such as Stop, leaves it to the textbox. */
-function useFocusKept(textbox: RefObject<HTMLElement | null>) {
-  const focused = useRef<Element>(null);
-  useEffect(() => {
-    if (focused.current?.isConnected === false && document.activeElement === document.body) {
-      textbox.current?.focus();
-    }
-  });
-  return {
-    onFocus: ({ target }: FocusEvent) => {
-      focused.current = target;
-    },
-    onBlur: () => {
-      focused.current = null;
-    },
+function leavingFocus(button: HTMLButtonElement) {
+  const { form } = button;
+  return () => {
+    if (document.activeElement === button) form?.querySelector("textarea")?.focus();
   };
 }

@@ -3,7 +3,14 @@ import "./ConnectionStatus.css";
 import { useEffect, useState } from "react";
 
 import type { ConnectionState } from "../model";
-import { useAnnouncement } from "./Announcer";
+import { useAnnouncement } from "./announce";
+
+const WORDS = {
+  connecting: "Connecting…",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  offline: "Offline – the reply goes on on the server",
+};
 
 interface Props {
   state: ConnectionState;
@@ -19,7 +26,7 @@ export function ConnectionStatus({ state, onReconnectNow }: Props) {
       {/* Not atomic: a change of the one is no reason to read the other. */}
       <div role="status" aria-atomic="false">
         <span key={state.kind} className="words">
-          {wordsFor(state)}
+          {state.kind === "failed" ? `Not connected: ${state.reason}` : WORDS[state.kind]}
         </span>
         {state.kind === "reconnecting" && <Countdown key={state.retryAt} until={state.retryAt} />}
         <span key={number} className="visually-hidden">
@@ -33,21 +40,6 @@ export function ConnectionStatus({ state, onReconnectNow }: Props) {
       )}
     </div>
   );
-}
-
-function wordsFor(state: ConnectionState): string {
-  switch (state.kind) {
-    case "connecting":
-      return "Connecting…";
-    case "live":
-      return "Live";
-    case "reconnecting":
-      return "Reconnecting";
-    case "offline":
-      return "Offline – the reply goes on on the server";
-    case "failed":
-      return `Not connected: ${state.reason}`;
-  }
 }
 
 /** For the eye only: read out, it would interrupt every second. */

@@ -1,3 +1,5 @@
+import type { ComponentProps } from "react";
+
 const DRAWINGS = {
   alert: "M12 9v4.5m0 3v.1M12 4 21 19.5H3Z",
   check: "m5 13 4.5 4.5L19 7.5",
@@ -12,17 +14,38 @@ const DRAWINGS = {
   next: "m10 6 6 6-6 6",
   previous: "m14 6-6 6 6 6",
   regenerate: "M20 5v5h-5M19.5 10A8 8 0 1 0 20 14",
-  remove: "m6 6 12 12M18 6 6 18",
   resume: "m8 5 11 7-11 7Z",
   send: "M12 19V5m-6 6 6-6 6 6",
   stop: "M8.5 7h7A1.5 1.5 0 0 1 17 8.5v7a1.5 1.5 0 0 1-1.5 1.5h-7A1.5 1.5 0 0 1 7 15.5v-7A1.5 1.5 0 0 1 8.5 7Z",
 };
 
+type IconName = keyof typeof DRAWINGS;
+
 /** A drawing beside a word, or in a button with a name of its own: nothing that must be read out. */
-export function Icon({ name }: { name: keyof typeof DRAWINGS }) {
+export function Icon({ name }: { name: IconName }) {
   return (
     <svg className="icon" viewBox="0 0 24 24" aria-hidden="true">
       <path d={DRAWINGS[name]} />
     </svg>
+  );
+}
+
+interface IconButtonProps extends ComponentProps<"button"> {
+  icon: IconName;
+  name: string;
+}
+
+/** A button that shows a drawing alone. */
+export function IconButton({ icon, name, className = "", ...rest }: IconButtonProps) {
+  return (
+    <button
+      type="button"
+      className={`icon-only ${className}`}
+      aria-label={name}
+      title={name}
+      {...rest}
+    >
+      <Icon name={icon} />
+    </button>
   );
 }

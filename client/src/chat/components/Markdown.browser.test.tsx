@@ -104,6 +104,21 @@ test("spaces, breaks, entities and every script come out as they went in", async
   expect(view.innerText).toBe(text.replace("&copy;&amp;&#65;", "©&A"));
 });
 
+test("headings never leave out a level, whatever the text begins with", async () => {
+  const view = await shown("### a\n\n## b\n\n#### c\n\n> # quoted\n\n##### d\n\n# e\n");
+  const headings = [...view.querySelectorAll("h1, h2, h3, h4, h5, h6")];
+  expect(headings.map(({ tagName }) => tagName)).toEqual(["H3", "H4", "H5", "H6", "H3"]);
+});
+
+test.each(["-", "- ", "==", "```", "#"])(
+  "the line %j, which is about to be something else, waits for that",
+  async (line) => {
+    const growing = await shown(`Things:\n${line}`, true);
+    expect(growing.innerHTML).toBe("<p><span>Things:</span></p>");
+    expect((await shown(`1. a\n${line} b`, true)).textContent).toMatch(/a.*b/s);
+  },
+);
+
 test("an unfinished fence is code", async () => {
   const view = await shown("Look:\n\n```js\nconst a = **b", true);
   await expect.element(page.getByText("js", { exact: true })).toBeVisible();

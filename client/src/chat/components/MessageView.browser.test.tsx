@@ -4,7 +4,6 @@ import { page } from "vitest/browser";
 import { render } from "vitest-browser-react";
 
 import type { MessageModel } from "../model";
-import { Announcer } from "./Announcer";
 import { ConnectionStatus } from "./ConnectionStatus";
 import { MessageView } from "./MessageView";
 
@@ -27,6 +26,8 @@ const REPLY: MessageModel = {
   createdAt: "2025-01-01T00:00:00Z",
   replyToId: "m1",
   error: null,
+  replies: [],
+  usage: null,
 };
 const LOST = { code: "PRODUCER_LOST", message: "The process was lost." };
 
@@ -36,12 +37,10 @@ const text = () => item().innerText.trim();
 
 function view(changes: Partial<MessageModel>, props = {}) {
   return (
-    <Announcer>
-      <ul>
-        <MessageView message={{ ...REPLY, ...changes }} {...props} />
-      </ul>
+    <>
+      <MessageView message={{ ...REPLY, ...changes }} onRegenerate={() => {}} {...props} />
       <ConnectionStatus state={{ kind: "live" }} onReconnectNow={() => {}} />
-    </Announcer>
+    </>
   );
 }
 
@@ -110,27 +109,37 @@ test("a failure of long ago is shown, but is no alert", async () => {
 });
 
 test("a failed reply can be tried again", async () => {
-  const onRetry = vi.fn();
-  await render(view({ status: "ERROR", error: LOST }, { onRetry, onRegenerate: vi.fn() }));
+  const onRegenerate = vi.fn();
+  await render(view({ status: "ERROR", error: LOST }, { onRegenerate }));
   await button("Retry").click();
-  expect(onRetry).toHaveBeenCalledWith("r1");
+  expect(onRegenerate).toHaveBeenCalledOnce();
   await expect.element(button("Regenerate")).not.toBeInTheDocument();
 });
 
 test("a reply that ended can be asked for again", async () => {
   const onRegenerate = vi.fn();
-  await render(view({ status: "STOPPED" }, { onRegenerate, onRetry: vi.fn() }));
+  await render(view({ status: "STOPPED" }, { onRegenerate }));
   await button("Regenerate").click();
-  expect(onRegenerate).toHaveBeenCalledWith("r1");
+  expect(onRegenerate).toHaveBeenCalledOnce();
   await expect.element(button("Retry")).not.toBeInTheDocument();
 });
 
 test("a reply that streams, and a question, cannot be asked for again", async () => {
-  const props = { onRegenerate: vi.fn(), onRetry: vi.fn() };
-  const { rerender } = await render(view({ status: "STREAMING" }, props));
+  const { rerender } = await render(view({ status: "STREAMING" }));
   await expect.element(button("Regenerate")).not.toBeInTheDocument();
-  await rerender(view({ role: "USER" }, props));
+  await rerender(view({ role: "USER" }));
   await expect.element(button("Regenerate")).not.toBeInTheDocument();
+});
+
+test("what a reply took is shown as far as it is known, and is no part of its text", async () => {
+  const usage = { model: "a-model", inputTokens: 7, outputTokens: 120, timeToFirstToken: 0.2 };
+  const words = () =>
+    getComputedStyle(document.querySelector(".usage") as Element, "::after").content;
+  const { rerender } = await render(view({ usage: { ...usage, duration: 3.44 } }));
+  expect(words()).toBe('"a-model · 120 tokens · 3.4 s"');
+  expect(text()).toBe("So it is");
+  await rerender(view({ usage: { ...usage, model: null, duration: null } }));
+  expect(words()).toBe('"120 tokens"');
 });
 
 test("an interrupted reply says that it goes on", async () => {

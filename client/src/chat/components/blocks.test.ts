@@ -2,12 +2,12 @@ import fc from "fast-check";
 import { parser, type Token, type Tokens } from "marked";
 import { expect, test } from "vitest";
 
-import { DEEPEST, type Parsed, parse } from "./blocks";
+import { DEEPEST, MOST_CELLS, type Parsed, parse } from "./blocks";
 import { markdown } from "./markdown.arbitrary";
 
 /** All that a reader could see of it. */
 function look({ blocks }: Parsed) {
-  return blocks.map(({ start, outline, token }) => [start, outline, parser([token])]);
+  return blocks.map(({ start, token }) => [start, parser([token])]);
 }
 
 // Milliseconds; the machine may be busy.
@@ -73,9 +73,19 @@ test("a link definition at the end reaches the blocks before it", () => {
   expect(blocks[1]).toBe(before.blocks[1]);
 });
 
-test("headings never leave out a level, whatever the text begins with", () => {
-  const { blocks } = parse("### a\n\n## b\n\n#### c\n\n##### d\n\n## e\n");
-  expect(blocks.map(({ outline }) => outline.length)).toEqual([1, 1, 2, 3, 1]);
+function table(columns: number, rows: number): string {
+  const row = (cell: string) => `${`|${cell}`.repeat(columns)}|\n`;
+  return row("a") + row("-") + row("*b*").repeat(rows);
+}
+
+test("a table of more cells than anybody reads is plain text, found in no time", () => {
+  expect(parse(table(5, 300)).blocks[0]?.token.type).toBe("table");
+  for (const text of [table(1000, 100), table(2, MOST_CELLS), table(100_000, 0)]) {
+    const began = performance.now();
+    const { blocks } = parse(`${text}\nAnd then.\n`);
+    expect(performance.now() - began).toBeLessThan(1000);
+    expect(blocks.map(({ token }) => token.type)).toEqual(["paragraph", "paragraph"]);
+  }
 });
 
 /** Texts with something in something in something …, or what looks like the beginning of it. */

@@ -1,32 +1,21 @@
-import { Lexer, type MarkedToken, type Token, Tokenizer } from "marked";
+import { Lexer, type MarkedToken, type Token, Tokenizer, type Tokens } from "marked";
 
 /** A paragraph, a list, a code block … of a text. */
 export interface Block {
   /** Where it begins in the text; the same for as long as the text only grows. */
   readonly start: number;
   readonly token: MarkedToken;
-  /** The depths of the headings that it stands under, itself included. */
-  readonly outline: readonly number[];
 }
 
-/** A text in blocks, and what it takes to go on from there when the text has grown. */
+/** A text in blocks, and where to go on when the text has grown. */
 export interface Parsed {
   readonly text: string;
   readonly blocks: readonly Block[];
-  /** How many blocks, and how much text, no appended text can change. */
-  readonly settled: { readonly count: number; readonly end: number; readonly links: Links };
-  /** All link definitions; one that comes late changes the blocks before it. */
-  readonly definitions: string;
+  /** How much of the text makes the same blocks whatever is appended. */
+  readonly settled: number;
 }
 
-type Links = Lexer["tokens"]["links"];
-
-const NOTHING: Parsed = {
-  text: "",
-  blocks: [],
-  settled: { count: 0, end: 0, links: {} },
-  definitions: "{}",
-};
+const NOTHING: Parsed = { text: "", blocks: [], settled: 0 };
 
 const AFTER_BLANK_LINE = /(?<=\n[ \t]*\n)/y;
 
@@ -34,56 +23,37 @@ const AFTER_BLANK_LINE = /(?<=\n[ \t]*\n)/y;
  * The text's blocks. Given what came out for its beginning, it looks only at what can have changed,
  * and keeps the objects of the blocks that did not; the result is the same.
  */
-export function parse(source: string, before: Parsed = NOTHING): Parsed {
+export function parse(source: string, before = NOTHING): Parsed {
   const text = source.replace(/\r\n?/g, "\n");
-  const from = text.startsWith(before.text) ? before.settled : NOTHING.settled;
-
+  const from = text.startsWith(before.text) ? before.settled : 0;
   const lexer = new LocalLexer({ gfm: true, tokenizer: new LocalTokenizer() });
-  Object.assign(lexer.tokens.links, from.links);
-  const tokens = lexer.lex(text.slice(from.end)) as MarkedToken[];
-  const definitions = JSON.stringify(lexer.tokens.links);
-  if (from.end > 0 && definitions !== before.definitions) {
-    return keep(parse(text), before);
-  }
+  const tokens = lexer.lex(text.slice(from)) as MarkedToken[];
+  // A link's definition reaches everywhere: a text that has one is parsed as a whole.
+  const isDefining = Object.keys(lexer.tokens.links).length > 0;
+  if (isDefining && from > 0) return parse(text, { ...before, settled: 0 });
 
-  const blocks = before.blocks.slice(0, from.count);
-  const links = { ...from.links };
+  const old = new Map(before.blocks.map((block) => [block.start, block]));
+  const blocks = before.blocks.filter(({ start }) => start < from);
   let settled = from;
-  let start = from.end;
+  let start = from;
   for (const token of tokens) {
-    if (token.type === "def") {
-      links[token.tag] ??= { href: token.href, title: token.title };
-    } else if (token.type !== "space") {
+    if (token.type !== "space" && token.type !== "def") {
       AFTER_BLANK_LINE.lastIndex = start;
       // Markdown is decided line by line: once there is a blank line and a complete line behind it,
       // nothing that follows can change what came before.
-      if (AFTER_BLANK_LINE.test(text) && text.includes("\n", start)) {
-        settled = { count: blocks.length, end: start, links: { ...links } };
-      }
-      const above = blocks.at(-1)?.outline ?? [];
-      blocks.push({
-        start,
-        token,
-        outline:
-          token.type === "heading"
-            ? [...above.filter((depth) => depth < token.depth), token.depth]
-            : above,
-      });
+      const isSettled = AFTER_BLANK_LINE.test(text) && text.includes("\n", start);
+      if (isSettled && !isDefining) settled = start;
+      blocks.push(shared(old.get(start), { start, token }));
     }
     start += token.raw.length;
   }
-  return keep({ text, blocks, settled, definitions }, before);
+  return { text, blocks, settled };
 }
 
-/** The new blocks, with the old objects in place of all that are equal. */
-function keep(parsed: Parsed, before: Parsed): Parsed {
-  const old = new Map(before.blocks.map((block) => [block.start, block]));
-  return { ...parsed, blocks: parsed.blocks.map((block) => shared(old.get(block.start), block)) };
-}
-
+/** The value, with the old objects in place of all that are equal. */
 function shared<Value>(before: unknown, value: Value): Value {
   if (before === value || !isObject(before) || !isObject(value)) return value;
-  const fields: Fields = value;
+  const fields: Record<string, unknown> = value;
   const keys = Object.keys(fields);
   let isEqual = keys.length === Object.keys(before).length;
   for (const key of keys) {
@@ -93,9 +63,7 @@ function shared<Value>(before: unknown, value: Value): Value {
   return isEqual ? (before as Value) : value;
 }
 
-type Fields = Record<string, unknown>;
-
-function isObject(value: unknown): value is Fields {
+function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
@@ -103,7 +71,10 @@ function isObject(value: unknown): value is Fields {
 export const DEEPEST = 12;
 
 /** How often in a paragraph emphasis may have no end: its whole rest is searched for it each time. */
-const UNENDED = 100;
+const MOST_UNENDED = 100;
+
+/** How many cells a table may have; a larger one is plain text. */
+export const MOST_CELLS = 2000;
 
 class LocalLexer extends Lexer {
   #depth = 0;
@@ -130,6 +101,18 @@ class LocalTokenizer extends Tokenizer {
     return this.#nested(() => super.list(source));
   }
 
+  override table(source: string) {
+    const raw = paragraphOf(source);
+    if (raw.split("|", MOST_CELLS).length < MOST_CELLS) return super.table(source);
+    const plain = { type: "paragraph", raw, text: raw, tokens: [{ type: "text", raw, text: raw }] };
+    return plain as unknown as Tokens.Table; // of any type: it becomes the next block
+  }
+
+  // The title of a definition could otherwise reach over blank lines, into blocks that are settled.
+  override def(source: string) {
+    return /^ {0,3}\[/.test(source) ? super.def(paragraphOf(source)) : undefined;
+  }
+
   override emStrong(source: string, masked: string, before?: string) {
     return this.#ended(/^[*_]/.test(source), () => super.emStrong(source, masked, before));
   }
@@ -138,15 +121,9 @@ class LocalTokenizer extends Tokenizer {
     return this.#ended(source.startsWith("~"), () => super.del(source, masked, before));
   }
 
-  // The title of a definition could otherwise reach over blank lines, into blocks that are settled.
-  override def(source: string) {
-    if (!/^ {0,3}\[/.test(source)) return undefined;
-    return super.def(source.split(/(?<=\n[ \t]*\n)/, 1)[0] ?? "");
-  }
-
   #ended<Result>(isBeginning: boolean, tokenize: () => Result): Result | undefined {
     const lexer = this.lexer as LocalLexer;
-    if (!isBeginning || lexer.unended === UNENDED) return undefined;
+    if (!isBeginning || lexer.unended === MOST_UNENDED) return undefined;
     const result = tokenize();
     if (!result) lexer.unended++;
     return result;
@@ -161,4 +138,8 @@ class LocalTokenizer extends Tokenizer {
       this.#depth--;
     }
   }
+}
+
+function paragraphOf(source: string): string {
+  return source.split(/(?<=\n[ \t]*\n)/, 1)[0] ?? "";
 }

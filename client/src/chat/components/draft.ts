@@ -1,25 +1,17 @@
-/** All tabs share what is being written; what is queued only the tab that queued it may send. */
-type Place = "localStorage" | "sessionStorage";
-
 const keyOf = (conversationId: string) => `draft:${conversationId}`;
 
-/** What was queued and being written in a conversation, also before a reload. */
+/** What was being written in a conversation, also before a reload; each tab has its own. */
 export function loadDraft(conversationId: string): string {
-  return joined(load("sessionStorage", conversationId), load("localStorage", conversationId));
-}
-
-function load(place: Place, conversationId: string): string {
   try {
-    return globalThis[place].getItem(keyOf(conversationId)) ?? "";
+    return sessionStorage.getItem(keyOf(conversationId)) ?? "";
   } catch {
     return "";
   }
 }
 
-export function save(place: Place, conversationId: string, text: string): void {
+export function saveDraft(conversationId: string, text: string): void {
   try {
-    if (text) globalThis[place].setItem(keyOf(conversationId), text);
-    else globalThis[place].removeItem(keyOf(conversationId));
+    sessionStorage.setItem(keyOf(conversationId), text);
   } catch {
     // Storage is off, or full: the draft lives as long as the page.
   }

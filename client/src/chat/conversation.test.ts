@@ -1,30 +1,24 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { client, listen, mutate, query, Refused } from "../api/client";
-import { EventsDocument, ResumeDocument, SendDocument } from "../api/generated";
-import { loadDraft, save } from "./components/draft";
+import { client, listen, mutate, query } from "../api/client";
+import { Refused } from "../api/connection";
+import { EventsDocument, RegenerateDocument, ResumeDocument, SendDocument } from "../api/generated";
+import { loadDraft, saveDraft } from "./components/draft";
+import { Conversation } from "./conversation";
 import type { Ending, MessageModel, Status } from "./model";
-import { outbox } from "./outbox";
-import { Session } from "./session";
+import { loadUnsent } from "./outbox";
+import { PAGE } from "./thread";
 
 vi.mock("../api/client", async () => {
   const { ApolloClient, ApolloLink, InMemoryCache } = await import("@apollo/client");
   return {
     client: new ApolloClient({ cache: new InMemoryCache(), link: ApolloLink.empty() }),
-    connection: { live: () => Promise.resolve(), state: () => ({ kind: "live" }) },
+    ready: (failures = 0) => new Promise((resolve) => setTimeout(resolve, failures * 1000)),
     listen: vi.fn(),
     mutate: vi.fn(() => Promise.resolve({})),
     query: vi.fn(),
     repeated: (run: () => unknown) => run(),
-    Refused: class extends Error {
-      constructor(
-        readonly code: string,
-        message: string,
-      ) {
-        super(message);
-      }
-    },
   };
 });
 
@@ -37,8 +31,16 @@ interface Operation {
   signal: AbortSignal;
 }
 
+const USAGE = {
+  model: null,
+  inputTokens: null,
+  outputTokens: null,
+  timeToFirstToken: null,
+  duration: null,
+};
+
 let operations: Operation[];
-let session: Session;
+let conversation: Conversation;
 
 function running(document: unknown): Operation[] {
   return operations.filter((each) => each.document === document && !each.signal.aborted);
@@ -59,17 +61,18 @@ function message(at: number, content: string, status?: Status): MessageModel {
     createdAt: new Date(at).toISOString(),
     replyToId: status ? `m${at - 1}` : null,
     error: null,
+    replies: [],
+    usage: null,
   };
 }
 
 async function reset(...messages: MessageModel[]): Promise<void> {
-  newest(EventsDocument).next({ conversationEvents: { __typename: "MessagesReset", messages } });
+  newest(EventsDocument).next({ event: { __typename: "MessagesReset", messages } });
   await settled();
 }
 
 async function changed(one: MessageModel): Promise<void> {
-  const conversationEvents = { __typename: "MessageChanged", message: one };
-  newest(EventsDocument).next({ conversationEvents });
+  newest(EventsDocument).next({ event: { __typename: "MessageChanged", message: one } });
   await settled();
 }
 
@@ -80,8 +83,7 @@ async function chunk(
   text: string,
   status = "STREAMING",
 ): Promise<void> {
-  const one = { messageId, offset, text, status, error: null };
-  operation.next({ sendMessage: one, resumeMessage: one });
+  operation.next({ chunk: { messageId, offset, text, status, error: null } });
   if (status !== "STREAMING") operation.end({ kind: "complete" });
   await settled();
 }
@@ -96,7 +98,7 @@ function cache(): Record<string, unknown> {
 }
 
 function shown(): string[] {
-  return session.live.view().messageIds.map((id) => {
+  return conversation.view().messageIds.map((id) => {
     const cached = cache()[`Message:${id}`] as MessageModel;
     return `${cached.role} ${cached.status} ${cached.content}`;
   });
@@ -108,7 +110,6 @@ beforeEach(async () => {
   vi.stubGlobal("cancelAnimationFrame", clearTimeout);
   vi.stubGlobal("window", globalThis);
   vi.stubGlobal("sessionStorage", storage());
-  vi.stubGlobal("localStorage", storage());
   operations = [];
   vi.mocked(listen).mockImplementation(
     (document, variables, next, signal) =>
@@ -119,18 +120,18 @@ beforeEach(async () => {
         signal.addEventListener("abort", () => resolve({ kind: "cut" }));
       }),
   );
-  session = await opened();
+  conversation = await opened();
 });
 
 afterEach(() => {
-  session.live.close();
+  conversation.close();
   vi.useRealTimers();
   vi.unstubAllGlobals();
 });
 
-async function opened(): Promise<Session> {
-  const one = new Session("conversation");
-  one.live.open();
+async function opened(): Promise<Conversation> {
+  const one = new Conversation("conversation");
+  one.open();
   await settled();
   return one;
 }
@@ -147,9 +148,9 @@ function storage() {
 describe("a send", () => {
   test("shows at once, and resolves with the first chunk", async () => {
     await reset();
-    const sent = session.send("Hello");
+    const sent = conversation.send("Hello");
     expect(shown()).toEqual(["USER DONE Hello"]);
-    expect(session.live.view().isReplying).toBe(true);
+    expect(conversation.view().isReplying).toBe(true);
     await settled();
     await chunk(newest(SendDocument), "reply", 0, "");
     await sent;
@@ -157,7 +158,7 @@ describe("a send", () => {
 
   test("is taken back, with the reason, when the server refuses it", async () => {
     await reset(message(1, "Before"), message(2, "Yes", "DONE"));
-    const sent = session.send("Hello");
+    const sent = conversation.send("Hello");
     const refused = expect(sent).rejects.toMatchObject({ code: "TOO_MANY_REPLIES", message: "No" });
     await settled();
     newest(SendDocument).end({ kind: "error", code: "TOO_MANY_REPLIES", message: "No" });
@@ -167,7 +168,7 @@ describe("a send", () => {
 
   test("goes when it is cleared before a list has it", async () => {
     await reset();
-    void session.send("Hello");
+    void conversation.send("Hello");
     await settled();
     await chunk(newest(SendDocument), "reply", 0, "");
     newest(SendDocument).end({ kind: "error", code: "MESSAGE_CLEARED", message: "" });
@@ -177,7 +178,7 @@ describe("a send", () => {
 
   test("has one row and one stream, whichever comes first, its list or its chunks", async () => {
     await reset();
-    void session.send("Hello");
+    void conversation.send("Hello");
     await settled();
     const operation = newest(SendDocument);
     const id = operation.message.id as string;
@@ -190,26 +191,26 @@ describe("a send", () => {
 
   test("is repeated with its id after a reload, unless the list has it", async () => {
     await reset();
-    void session.send("Hello");
+    void conversation.send("Hello");
     await settled();
     const { id } = newest(SendDocument).message;
     operations = [];
-    session = await opened(); // as a reload does: the storage stays, the streams are gone
+    conversation = await opened(); // as a reload does: the storage stays, the streams are gone
     await reset();
     expect(newest(SendDocument).message).toMatchObject({ id, content: "Hello" });
 
     operations = [];
-    session = await opened();
+    conversation = await opened();
     await reset({ ...message(1, "Hello"), id: id as string });
     expect(running(SendDocument)).toHaveLength(0);
   });
 
   test("goes on until the server has it when the conversation is left", async () => {
     await reset();
-    const sent = session.send("Hello");
+    const sent = conversation.send("Hello");
     await settled();
     const operation = newest(SendDocument);
-    session.live.close();
+    conversation.close();
     await settled();
     expect(operation.signal.aborted).toBe(false);
     await chunk(operation, "reply", 0, "");
@@ -218,49 +219,128 @@ describe("a send", () => {
   });
 });
 
+describe("a send that the server has, and no list", () => {
+  beforeEach(async () => {
+    await reset();
+    void conversation.send("Hello");
+    await settled();
+    await chunk(newest(SendDocument), "reply", 0, "Hi", "DONE");
+  });
+
+  test("goes when it was cleared before an event told of it", async () => {
+    vi.mocked(query).mockResolvedValueOnce({ message: null });
+    await reset();
+    expect(shown()).toEqual([]);
+  });
+
+  test("stays when the list was only read before it was stored", async () => {
+    const [id] = conversation.view().messageIds;
+    const stored = { ...message(5, "Hello"), id };
+    vi.mocked(query).mockResolvedValueOnce({ message: stored });
+    await reset(message(3, "Two"));
+    expect(shown()).toEqual(["USER DONE Two", "USER DONE Hello"]);
+  });
+
+  test("goes to where it belongs when it is older than all that the list has", async () => {
+    const [id] = conversation.view().messageIds;
+    vi.mocked(query).mockResolvedValueOnce({ message: { ...message(1, "Hello"), id } });
+    await reset(...Array.from({ length: PAGE }, (_, at) => message(at + 10, "Later")));
+    expect(new Set(shown())).toEqual(new Set(["USER DONE Later"]));
+  });
+});
+
+describe("a regenerate", () => {
+  const list = [message(1, "One"), message(2, "Yes", "DONE")];
+
+  test("is repeated with its id after a cut, and after a reload, unless the list has it", async () => {
+    await reset(...list);
+    conversation.regenerate("m2");
+    await settled();
+    const { id } = newest(RegenerateDocument).message;
+    newest(RegenerateDocument).end({ kind: "cut" });
+    await settled();
+    expect(newest(RegenerateDocument).message).toEqual({ id, messageId: "m1" });
+
+    operations = [];
+    conversation = await opened();
+    await reset(...list);
+    expect(shown()).toEqual(["USER DONE One", "ASSISTANT STREAMING "]);
+    expect(newest(RegenerateDocument).message).toEqual({ id, messageId: "m1" });
+
+    operations = [];
+    conversation = await opened();
+    await reset(message(1, "One"), { ...message(2, "No", "DONE"), id: id as string });
+    expect(running(RegenerateDocument)).toHaveLength(0);
+  });
+
+  test("that is refused brings the old reply back, with the reason", async () => {
+    await reset(...list);
+    conversation.regenerate("m2");
+    await settled();
+    newest(RegenerateDocument).end({ kind: "error", code: "REPLY_STREAMING", message: "No" });
+    await settled();
+    expect(shown()).toEqual(["USER DONE One", "ASSISTANT DONE Yes"]);
+    expect(conversation.view().problem).toBe("No");
+  });
+});
+
+describe("a replay", () => {
+  test("of a reply that is not shown asks for it, and shows nothing", async () => {
+    await reset(message(1, "One"));
+    conversation.replay("elsewhere");
+    await settled();
+    expect(newest(ResumeDocument).message).toEqual({ id: "elsewhere", content: "" });
+    await chunk(newest(ResumeDocument), "elsewhere", 0, "Hello", "DONE");
+    expect(shown()).toEqual(["USER DONE One"]);
+  });
+});
+
 describe("a send that is refused when its box is gone", () => {
   const refusal = { kind: "error", code: "TOO_MANY_REPLIES", message: "No" } as const;
 
   test("after a reload goes back to the draft, which the box shows, with the reason", async () => {
     await reset();
-    void session.send("Hello");
+    void conversation.send("Hello");
     await settled();
-    save("sessionStorage", "conversation", "Then");
-    save("localStorage", "conversation", "And");
+    saveDraft("conversation", "Then");
     operations = [];
-    session = await opened();
+    conversation = await opened();
     await reset();
-    const before = outbox.putBacks("conversation");
+    const before = conversation.view().putBacks;
     newest(SendDocument).end(refusal);
     await settled();
-    expect(loadDraft("conversation")).toBe("Hello\n\nThen\n\nAnd");
-    expect(outbox.putBacks("conversation")).toBe(before + 1);
-    expect(session.live.view().problem).toBe("No");
-    expect(outbox.of("conversation")).toEqual([]);
+    expect(loadDraft("conversation")).toBe("Hello\n\nThen");
+    expect(conversation.view().putBacks).toBe(before + 1);
+    expect(conversation.view().problem).toBe("No");
+    expect(loadUnsent("conversation")).toEqual([]);
   });
 
   test("after its conversation was left is in the draft, once, also if somebody is back", async () => {
     await reset();
-    const sent = session.send("Hello");
+    const sent = conversation.send("Hello");
     const refused = expect(sent).rejects.toMatchObject({ code: "TOO_MANY_REPLIES" });
     await settled();
-    session.live.close();
-    session = await opened();
+    conversation.close();
+    conversation.open();
+    await settled();
     await reset();
-    for (const operation of running(SendDocument)) operation.end(refusal);
+    expect(shown()).toEqual(["USER DONE Hello"]);
+    expect(running(SendDocument)).toHaveLength(1);
+    newest(SendDocument).end(refusal);
     await refused;
     await settled();
     expect(loadDraft("conversation")).toBe("Hello");
+    expect(conversation.view()).toMatchObject({ problem: "No", messageIds: [], putBacks: 1 });
   });
 
   test("stays with its box as long as that is there", async () => {
     await reset();
-    const refused = expect(session.send("Hello")).rejects.toMatchObject({ message: "No" });
+    const refused = expect(conversation.send("Hello")).rejects.toMatchObject({ message: "No" });
     await settled();
     newest(SendDocument).end(refusal);
     await refused;
     expect(loadDraft("conversation")).toBe("");
-    expect(outbox.of("conversation")).toEqual([]);
+    expect(loadUnsent("conversation")).toEqual([]);
   });
 });
 
@@ -268,31 +348,33 @@ describe("a subscription to events that is refused", () => {
   test("says why until events come again", async () => {
     newest(EventsDocument).end({ kind: "error", code: "STORE_UNAVAILABLE", message: "No store" });
     await settled();
-    expect(session.live.view().problem).toBe("No store");
+    expect(conversation.view().problem).toBe("No store");
     await vi.advanceTimersByTimeAsync(20_000);
     expect(operations).toHaveLength(2);
     await reset();
-    expect(session.live.view().problem).toBeNull();
+    expect(conversation.view().problem).toBeNull();
   });
 
   test("is not repeated when it would be refused again", async () => {
     newest(EventsDocument).end({ kind: "error", code: "BAD_USER_INPUT", message: "Not an id" });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(operations).toHaveLength(1);
-    expect(session.live.view().problem).toBe("Not an id");
+    expect(conversation.view().problem).toBe("Not an id");
   });
 });
 
 describe("earlier messages", () => {
   test("come in front, or the reason why not", async () => {
     await reset(message(3, "Two"));
-    vi.mocked(query).mockRejectedValueOnce(new Refused("STORE_UNAVAILABLE", "No store"));
-    expect(await session.loadEarlier()).toBe(false);
-    expect(session.live.view().problem).toBe("No store");
+    vi.mocked(query).mockRejectedValueOnce(
+      new Refused({ message: "No store", extensions: { code: "STORE_UNAVAILABLE" } }),
+    );
+    await conversation.loadEarlier();
+    expect(conversation.view().problem).toBe("No store");
     vi.mocked(query).mockResolvedValueOnce({ messages: [message(1, "One")] });
-    expect(await session.loadEarlier()).toBe(true);
+    await conversation.loadEarlier();
     expect(shown()).toEqual(["USER DONE One", "USER DONE Two"]);
-    expect(session.live.view().problem).toBeNull();
+    expect(conversation.view().problem).toBeNull();
   });
 });
 
@@ -310,33 +392,33 @@ describe("replies that stream", () => {
     ]);
     await chunk(running(ResumeDocument)[0] as Operation, "m2", 1, "nd", "DONE");
     expect(shown()[1]).toBe("ASSISTANT DONE and");
-    expect(session.live.view()).toMatchObject({ streamingId: "m4", lastEnd: null });
+    expect(conversation.view()).toMatchObject({ streamingId: "m4", lastEnd: null });
   });
 
   test("freeze while the window is interrupted, and go on from exactly there", async () => {
     await reset(message(1, "One"), message(2, "", "STREAMING"));
     await chunk(newest(ResumeDocument), "m2", 0, "Hello");
-    session.interrupt();
+    conversation.interrupt();
     await changed(message(2, "Hello, world", "DONE"));
     expect(shown()[1]).toBe("ASSISTANT STREAMING Hello");
     expect(running(ResumeDocument)).toHaveLength(0);
 
-    session.resume();
+    conversation.resume();
     await settled();
     expect(newest(ResumeDocument).message).toEqual({ id: "m2", content: "Hello" });
     await chunk(newest(ResumeDocument), "m2", 5, ", world", "DONE");
     expect(shown()[1]).toBe("ASSISTANT DONE Hello, world");
-    expect(session.live.view()).toMatchObject({ isInterrupted: false, lastEnd: "DONE" });
+    expect(conversation.view()).toMatchObject({ isInterrupted: false, lastEnd: "DONE" });
   });
 
   test("are followed again when what was interrupted is cleared", async () => {
     await reset(message(1, "One"), message(2, "", "STREAMING"));
-    session.interrupt();
+    conversation.interrupt();
     await reset();
     await reset(message(3, "Two"), message(4, "", "STREAMING"));
     await chunk(newest(ResumeDocument), "m4", 0, "Hello");
     expect(shown()[1]).toBe("ASSISTANT STREAMING Hello");
-    expect(session.live.view().isInterrupted).toBe(false);
+    expect(conversation.view().isInterrupted).toBe(false);
   });
 
   test("are all followed, or there is something to resume, whatever happens", async () => {
@@ -349,18 +431,18 @@ describe("replies that stream", () => {
       someList.map((messages) => () => reset(...messages, message(9, "Not replied to"))),
       status.map((one) => () => changed(message(5, "", one))),
       fc.constantFrom(
-        () => session.interrupt(),
-        () => session.resume(),
+        () => conversation.interrupt(),
+        () => conversation.resume(),
       ),
     );
     const check = async (happenings: (() => unknown)[]) => {
-      session.live.close();
+      conversation.close();
       operations = [];
-      session = await opened();
+      conversation = await opened();
       for (const happen of happenings) {
         await happen();
         await settled();
-        const { isInterrupted, isReplying, messageIds } = session.live.view();
+        const { isInterrupted, isReplying, messageIds } = conversation.view();
         const streaming = messageIds.filter((_, at) => shown()[at]?.includes("STREAMING"));
         const followed = running(ResumeDocument).map(({ message: { id } }) => id);
         if (isInterrupted)
@@ -373,12 +455,12 @@ describe("replies that stream", () => {
 
   test("can be interrupted, and resumed, when only the question is there", async () => {
     await reset(message(1, "One"));
-    session.interrupt();
-    expect(session.live.view()).toMatchObject({ isReplying: true, isInterrupted: true });
+    conversation.interrupt();
+    expect(conversation.view()).toMatchObject({ isReplying: true, isInterrupted: true });
     await changed(message(2, "", "STREAMING"));
     expect(running(ResumeDocument)).toHaveLength(0);
-    expect(session.live.view()).toMatchObject({ streamingId: "m2", isInterrupted: true });
-    session.resume();
+    expect(conversation.view()).toMatchObject({ streamingId: "m2", isInterrupted: true });
+    conversation.resume();
     await settled();
     await chunk(newest(ResumeDocument), "m2", 0, "Hello", "DONE");
     expect(shown()[1]).toBe("ASSISTANT DONE Hello");
@@ -386,9 +468,9 @@ describe("replies that stream", () => {
 
   test("are left by an interrupted window as soon as the server has its send", async () => {
     await reset();
-    const sent = session.send("Hello");
+    const sent = conversation.send("Hello");
     await settled();
-    session.interrupt();
+    conversation.interrupt();
     const operation = newest(SendDocument);
     expect(operation.signal.aborted).toBe(false);
     await chunk(operation, "m2", 0, "He");
@@ -398,19 +480,19 @@ describe("replies that stream", () => {
     await changed({ ...message(1, "Hello"), id });
     await changed({ ...message(2, "", "STREAMING"), replyToId: id });
     expect(shown()[1]).toBe("ASSISTANT STREAMING ");
-    expect(session.live.view().isInterrupted).toBe(true);
+    expect(conversation.view().isInterrupted).toBe(true);
   });
 
   test("are stopped for everyone, and the question that has no reply yet, too", async () => {
     await reset(message(1, "One"), message(2, "", "STREAMING"));
-    session.stop();
+    conversation.stop();
     expect(mutate).toHaveBeenLastCalledWith(expect.anything(), { id: "m2" });
     await reset(message(1, "One"));
-    session.stop();
+    conversation.stop();
     expect(mutate).toHaveBeenLastCalledWith(expect.anything(), { id: "m1" });
     await reset(message(1, "One"), message(2, "", "STREAMING"), message(3, "Two"));
     vi.mocked(mutate).mockClear();
-    session.stop();
+    conversation.stop();
     expect(vi.mocked(mutate).mock.calls.map(([, variables]) => variables)).toEqual([
       { id: "m2" },
       { id: "m3" },
@@ -421,7 +503,8 @@ describe("replies that stream", () => {
     await reset(message(1, "One"), message(2, "", "STREAMING"));
     newest(ResumeDocument).end({ kind: "error", code: "MESSAGE_CLEARED", message: "" });
     await settled();
-    expect(shown()).toEqual(["USER DONE One"]);
+    expect(shown()).toEqual([]);
+    await reset(message(1, "One"), message(2, "", "STREAMING"));
     await reset();
     expect(shown()).toEqual([]);
     expect(Object.keys(cache())).not.toContain("Message:m1");
@@ -434,9 +517,28 @@ describe("replies that stream", () => {
     expect(shown()[1]).toBe("ASSISTANT ERROR Hel");
   });
 
+  test("end as an error with the server's sentence, whatever its code", async () => {
+    await reset(message(1, "One"), message(2, "", "STREAMING"));
+    const error = { code: "COMPLETION_OF_TOMORROW", message: "Why" };
+    const last = { messageId: "m2", offset: 0, text: "Hel", status: "ERROR", error };
+    newest(ResumeDocument).next({ chunk: last });
+    await settled();
+    expect(shown()[1]).toBe("ASSISTANT ERROR Hel");
+    expect(cache()["Message:m2"]).toMatchObject({ error });
+    expect(conversation.view().lastEnd).toBe("ERROR");
+  });
+
+  test("get what is known of them only after their end", async () => {
+    await reset(message(1, "One"), message(2, "", "STREAMING"));
+    await chunk(newest(ResumeDocument), "m2", 0, "Hello", "DONE");
+    const usage = { ...USAGE, model: "one" };
+    await changed({ ...message(2, "Hello", "DONE"), usage });
+    expect(cache()["Message:m2"]).toMatchObject({ usage });
+  });
+
   test("are left when the conversation is", async () => {
     await reset(message(1, "One"), message(2, "", "STREAMING"));
-    session.live.close();
+    conversation.close();
     expect(operations.every(({ signal }) => signal.aborted)).toBe(true);
   });
 });
