@@ -25,10 +25,13 @@ Completion: TypeAlias = Callable[[Sequence[Message]], AsyncIterator[str | Usage]
 
 It gets the messages before the reply, oldest first; the last one is the user's. It yields text as
 it comes, separators included; pieces are joined as they are, and empty ones count as silence. It
-may also yield a `Usage`, at any time and again when it knows more; the last one is kept. It may
-raise `CompletionError` to end the reply with a sentence for people; any other exception ends
-it as COMPLETION_FAILED. It is cancelled when the reply is stopped, cleared, silent for too long or
-too long, and closes its provider's request then; one that ignores that is abandoned.
+may also yield a `Usage`, at any time, again when it knows more, and to say that it is alive; the
+last one is kept. It may raise `CompletionError` to end the reply with a sentence for people; any
+other exception ends it as COMPLETION_FAILED. It is cancelled when the reply is stopped, cleared,
+silent for too long or too long, and closes its provider's request then; one that ignores that is
+abandoned.
+
+One that is an async context manager is entered while the application runs.
 """
 
 

@@ -22,6 +22,7 @@ from graphql_app.errors import (
 from graphql_app.messages import Status
 from graphql_app.stores import open_store
 from graphql_app.stores.redis import GROUP_BYTES, POLL_SECONDS, RedisStore
+from tests.api.queries import answer
 from tests.contracts.backends import BACKENDS
 from tests.contracts.scene import PATIENCE_SECONDS, Alarm, Scene, reset_of, shown
 from tests.faults import leaking_nothing
@@ -433,6 +434,25 @@ async def test_the_replies_to_all_messages_of_a_list_come_in_a_few_round_trips(
     found = await asyncio.gather(*map(scene.replies, ids))
     assert calls_of_scripts(admin) - before <= 3
     assert found == [[f"r-{id}"] for id in ids]
+
+
+@pytest.mark.parametrize(
+    ("query", "calls"),
+    [
+        ('{ messages(conversationId: "c1") { id replies { id } } }', 2),
+        ("{ conversations { id title } }", 1),
+    ],
+    ids=["a list", "conversations"],
+)
+async def test_a_list_is_read_at_once_with_what_belongs_to_each_of_it(
+    scene: Scene, admin: redis.Redis, query: str, calls: int
+) -> None:
+    for number in range(20):
+        await scene.answered(f"m{number}", f"n{number}")
+        await scene.answered(f"o{number}", conversation=f"c{number + 2}")
+    before = calls_of_scripts(admin)
+    await answer(scene.store, "owner", query)
+    assert calls_of_scripts(admin) - before == calls
 
 
 async def test_long_replies_are_listed_in_several_groups(scene: Scene) -> None:

@@ -15,7 +15,23 @@ export type MessageErrorCode =
   /** The process that produced the reply died or lost its lease. */
   | 'PRODUCER_LOST'
   /** The process was shut down before the reply was complete. */
-  | 'SERVER_SHUTDOWN';
+  | 'SERVER_SHUTDOWN'
+  /** The provider refused to answer this, for what it says. */
+  | 'COMPLETION_REFUSED'
+  /** The provider takes no more requests at the moment; try again later. */
+  | 'COMPLETION_RATE_LIMITED'
+  /** What the provider allows, or was paid for, is used up. */
+  | 'COMPLETION_QUOTA_EXCEEDED'
+  /** The provider does not accept the server's key. */
+  | 'COMPLETION_UNAUTHORIZED'
+  /** The provider does not have the configured model. */
+  | 'COMPLETION_MODEL_NOT_FOUND'
+  /** The conversation is longer than the model can read. */
+  | 'COMPLETION_INPUT_TOO_LONG'
+  /** The provider cannot be reached, or cannot answer at the moment. */
+  | 'COMPLETION_UNREACHABLE'
+  /** The provider broke off in the middle of its answer. */
+  | 'COMPLETION_BROKEN_OFF';
 
 /** A message the user sends. Sending one id again joins the reply already under way. */
 export type MessageInput = {
