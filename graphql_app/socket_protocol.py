@@ -74,7 +74,6 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self._is_full
             or not self._is_plain
             or self.close_sent
-            or self.disconnected
             or self.transport.is_closing()
         ):
             return False
