@@ -56,8 +56,7 @@ class Application(Starlette):
         self._sockets = sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_socket = scope["type"] == "websocket" and scope["path"] == "/graphql"
-        if is_socket and not scope.get("root_path"):
+        if scope["type"] == "websocket" and scope["path"] == "/graphql":
             await self._sockets(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)

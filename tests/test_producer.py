@@ -492,6 +492,25 @@ async def test_what_a_completion_says_in_one_turn_joins(store: FaultyStore) -> N
     assert store.calls["append"] <= 1, "the rest comes with the end"
 
 
+async def test_what_a_completion_says_in_one_turn_joins_however_long_it_has_been_talking(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(producer_module, "monotonic", lambda: now)
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal now
+        for _ in range(10):
+            now += 1.0
+            await settled()
+            for _ in range(5):
+                yield "word "
+
+    reply = await produced(store, complete)
+    assert (reply.content, reply.status) == ("word " * 50, Status.DONE)
+    assert store.calls["append"] <= 20, "the first word of a turn, and the rest"
+
+
 async def test_a_completion_that_talks_on_after_its_cancellation_is_closed(
     store: FaultyStore,
 ) -> None:
@@ -547,6 +566,39 @@ async def test_a_completion_that_waits_for_the_store_is_not_silent(
     gate.open()
     reply = await run.ended()
     assert (reply.content, reply.status) == ("abcdef", Status.DONE)
+
+
+@with_faults
+async def test_silence_is_counted_from_when_the_store_had_room_again(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(producer_module, "monotonic", lambda: now)
+    monkeypatch.setattr(producer_module, "OUTBOX_LIMIT", 1)
+
+    go_on = asyncio.Event()
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        yield "One"
+        yield " two"
+        await go_on.wait()
+        yield " three"
+
+    first = store.holding("append")
+    run = await start(store, complete, silence_seconds=60)
+    await first.reached()
+    await settled()
+    now += 3600.0  # In which " two" waits for room.
+    second = store.holding("append")
+    first.open()
+    await second.reached()
+    await settled()
+    now += 30.0
+    second.open()
+    await settled()
+    go_on.set()
+    reply = await run.ended()
+    assert (reply.content, reply.status) == ("One two three", Status.DONE)
 
 
 @with_faults
@@ -634,7 +686,7 @@ async def test_a_producer_that_is_fenced_in_the_middle_writes_no_more(
 
 
 async def test_a_producer_that_nobody_told_learns_it_from_its_next_word(
-    store: FaultyStore, completion: ScriptedCompletion
+    store: FaultyStore, completion: ScriptedCompletion, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = await start(store, completion)
     completion.say("One")
@@ -643,6 +695,7 @@ async def test_a_producer_that_nobody_told_learns_it_from_its_next_word(
     completion.say(" two")
     assert but_for_usage(await run.ended()) == stopped
     assert completion.closed == 1
+    assert not caplog.records
 
 
 @with_faults
