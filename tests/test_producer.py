@@ -1464,7 +1464,7 @@ async def test_each_reply_is_one_line_of_the_log(
     run = await start(store, complete)
     ended = await asyncio.wait_for(run.task, PATIENCE_SECONDS)
     [record] = caplog.records
-    times = ended.usage if ended else run.producer._usage()
+    times = ended.usage if ended else run.producer.usage
     assert times is not None
     end = "None code=None" if is_cleared else "'ERROR' code='COMPLETION_REFUSED'"
     length = run.producer._written if is_cleared else 9
