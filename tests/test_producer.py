@@ -1157,16 +1157,16 @@ async def test_silence_is_counted_from_the_last_word(store: FaultyStore) -> None
     async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
         nonlocal spoke_at
         for _ in range(5):
-            await asyncio.sleep(0.04)
+            await asyncio.sleep(0.12)
             spoke_at = time.monotonic()
             yield "x"
         await asyncio.sleep(3600)
 
-    reply = await produced(store, complete, silence_seconds=0.1)
+    reply = await produced(store, complete, silence_seconds=0.5)
     silent_for = time.monotonic() - spoke_at
     assert reply.content == "xxxxx"
-    assert end_of(reply) == too_silent("0.1")
-    assert 0.09 <= silent_for < 1
+    assert end_of(reply) == too_silent("0.5")
+    assert 0.49 <= silent_for < 2
 
 
 async def test_a_reply_that_is_full_may_still_be_too_silent_or_end(store: FaultyStore) -> None:
