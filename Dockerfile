@@ -25,7 +25,7 @@ COPY --from=pages /source/graphql_app/static graphql_app/static
 RUN python -m build --quiet --wheel --no-isolation --outdir /built \
  && python -m venv /venv \
  && /venv/bin/pip install --quiet --no-index --find-links /locked \
-      "graphql-app[sql,redis] @ file://$(echo /built/*.whl)" \
+      "graphql-app[sql,redis,llm] @ file://$(echo /built/*.whl)" \
  && /venv/bin/pip uninstall --quiet --yes pip setuptools
 
 FROM python:3.11-slim

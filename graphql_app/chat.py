@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
+from graphql_app import metrics
 from graphql_app.errors import (
     BadUserInputError,
     ChatError,
@@ -352,12 +353,15 @@ class ChatService:
         raise StoreUnavailableError
 
     async def _produce(self, reply: Ref, producer: Producer) -> None:
+        ended = None
+        metrics.reply_began()
         try:
-            await producer.run()
+            ended = await producer.run()
         except Exception:
             # The reply is left streaming; the next renewal names it no more, and it ends.
             logger.exception("the producer of a reply failed")
         finally:
+            metrics.reply_ended(ended, producer.usage)
             self._forget(reply)
 
     def _forget(self, reply: Ref) -> None:

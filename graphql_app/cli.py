@@ -40,13 +40,30 @@ def serve(
     completion: Annotated[
         str | None,
         typer.Option(
-            help="Who answers: simulated, echo or package.module:attribute.",
+            help="Who answers: simulated, echo, provider:model (openai:gpt-5-mini) or "
+            "package.module:attribute.",
             show_default="simulated",
         ),
     ] = None,
     word_delay: Annotated[
         float | None,
         typer.Option(help="Seconds between words of simulated and echo.", show_default="0.05"),
+    ] = None,
+    system_prompt: Annotated[
+        str | None, typer.Option(help="What a model is told before the conversation.")
+    ] = None,
+    system_prompt_file: Annotated[
+        str | None, typer.Option(help="The same from a file.", metavar="FILE")
+    ] = None,
+    max_history_messages: Annotated[
+        int | None,
+        typer.Option(help="The most messages that a model is sent; 0 is all.", show_default="0"),
+    ] = None,
+    max_history_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="The most tokens that a model is sent, estimated; 0 is all.", show_default="0"
+        ),
     ] = None,
     drain_seconds: Annotated[
         float | None,
@@ -63,6 +80,10 @@ def serve(
         "store": store,
         "completion": completion,
         "word_delay": word_delay,
+        "system_prompt": system_prompt,
+        "system_prompt_file": system_prompt_file,
+        "max_history_messages": max_history_messages,
+        "max_history_tokens": max_history_tokens,
         "drain_seconds": drain_seconds,
     }
     with _settings(given) as settings:

@@ -17,16 +17,21 @@ from graphql_app.messages import (
     ReplyError,
     ReplyErrorCode,
     Status,
+    Usage,
 )
 
-Completion: TypeAlias = Callable[[Sequence[Message]], AsyncIterator[str]]
+Completion: TypeAlias = Callable[[Sequence[Message]], AsyncIterator[str | Usage]]
 """An async generator function from the conversation so far to text.
 
 It gets the messages before the reply, oldest first; the last one is the user's. It yields text as
 it comes, separators included; pieces are joined as they are, and empty ones count as silence. It
-may raise `CompletionError` to end the reply with a sentence for people; any other exception ends
-it as COMPLETION_FAILED. It is cancelled when the reply is stopped, cleared, silent for too long or
-too long, and closes its provider's request then; one that ignores that is abandoned.
+may also yield a `Usage`, at any time, again when it knows more, and to say that it is alive; the
+last one is kept. It may raise `CompletionError` to end the reply with a sentence for people; any
+other exception ends it as COMPLETION_FAILED. It is cancelled when the reply is stopped, cleared,
+silent for too long or too long, and closes its provider's request then; one that ignores that is
+abandoned.
+
+One that is an async context manager is entered while the application runs.
 """
 
 
@@ -241,11 +246,13 @@ class Store(Protocol):
         at_offset: int | None = None,
         text: str = "",
         error: ReplyError | None = None,
+        usage: Usage | None = None,
     ) -> Message:
         """Ends a reply, unless it has ended, and returns it as it ended.
 
         The first to come wins, and everybody gets the winner's. `lease`, `at_offset` and `text` go
         together and come from the producer: the text is added in the same step, as by `append`.
+        So does `usage`; it is kept also with a reply that somebody else ended, unless it has one.
 
         Raises:
             MessageNotFoundError: there is no such reply.

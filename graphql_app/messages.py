@@ -36,6 +36,14 @@ class ReplyErrorCode(StrEnum):
     REPLY_TOO_LONG = "REPLY_TOO_LONG"
     PRODUCER_LOST = "PRODUCER_LOST"
     SERVER_SHUTDOWN = "SERVER_SHUTDOWN"
+    COMPLETION_REFUSED = "COMPLETION_REFUSED"
+    COMPLETION_RATE_LIMITED = "COMPLETION_RATE_LIMITED"
+    COMPLETION_QUOTA_EXCEEDED = "COMPLETION_QUOTA_EXCEEDED"
+    COMPLETION_UNAUTHORIZED = "COMPLETION_UNAUTHORIZED"
+    COMPLETION_MODEL_NOT_FOUND = "COMPLETION_MODEL_NOT_FOUND"
+    COMPLETION_INPUT_TOO_LONG = "COMPLETION_INPUT_TOO_LONG"
+    COMPLETION_UNREACHABLE = "COMPLETION_UNREACHABLE"
+    COMPLETION_BROKEN_OFF = "COMPLETION_BROKEN_OFF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,21 @@ class ConversationRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a reply took; None is what nobody knows.
+
+    A completion says the model and the tokens, as its provider counts them; the producer measures
+    the times, in seconds from the completion's call: to its first text, and to its end.
+    """
+
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    time_to_first_token: float | None = None
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message as it is at one moment; `error` is set exactly when status is ERROR."""
 
@@ -74,13 +97,15 @@ class Message:
     created_at: datetime
     reply_to_id: str | None = None
     error: ReplyError | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation that has messages."""
+    """A conversation that has messages; its title is how its first message begins."""
 
     id: str
+    title: str
     created_at: datetime
     updated_at: datetime
 

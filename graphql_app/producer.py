@@ -5,7 +5,7 @@
                           ├─ silent for too long ───▶ ERROR, COMPLETION_TIMEOUT
                           ├─ says more than fits ───▶ ERROR, REPLY_TOO_LONG
                           ├─ the server shuts down ─▶ ERROR, SERVER_SHUTDOWN
-                          └─ somebody else ended it ▶ nothing to write: the store has the truth
+                          └─ somebody else ended it ▶ only what it took: the store has the truth
 
 Two tasks share the work, so that neither holds up the other: the reader drives the completion and
 fills an outbox; the writer empties the outbox into the store, one append at a time. What comes
@@ -31,13 +31,14 @@ from graphql_app.errors import (
     MessageNotFoundError,
     StoreUnavailableError,
 )
-from graphql_app.interfaces import Completion, Lease, Store
+from graphql_app.interfaces import PRODUCER_LOST, Completion, Lease, Store
 from graphql_app.messages import (
     Message,
     Ref,
     ReplyError,
     ReplyErrorCode,
     Status,
+    Usage,
     scalar_text,
     utf16_head,
     utf16_length,
@@ -60,6 +61,12 @@ ABANDON_AFTER_SECONDS = 1.0
 
 SENTENCE_LENGTH = 1_000
 """The longest sentence that a completion may tell the user, in code points."""
+
+MODEL_LENGTH = 200
+"""The longest name of a model, in code points."""
+
+MOST_TOKENS = 2**31 - 1
+"""The most that GraphQL's Int can say."""
 
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses while the store cannot be reached; the last one repeats."""
@@ -86,7 +93,11 @@ class Producer:
 
     __slots__ = (
         "_completion",
+        "_completion_began_at",
+        "_completion_ended_at",
+        "_completion_said",
         "_fenced",
+        "_first_text_at",
         "_half_pair",
         "_immediate",
         "_lease",
@@ -125,6 +136,10 @@ class Producer:
         self._reader: asyncio.Task[None] | None = None
         self._reader_is_cancelled = False
         self._reading_since: float | None = None
+        self._completion_began_at: float | None = None
+        self._first_text_at: float | None = None
+        self._completion_ended_at: float | None = None
+        self._completion_said = Usage()
         self._outbox: list[str] = []
         self._outbox_size = 0
         self._outbox_has_room: Wakeup | None = None
@@ -147,26 +162,14 @@ class Producer:
         self._shutting_down = True
         self._news.set()
 
-    async def run(self) -> None:
-        """Produces the reply; returns when it has ended and its completion is closed."""
+    async def run(self) -> Message | None:
+        """Produces the reply; returns it when it has ended and its completion is closed.
+
+        None: it was cleared, or the store cannot be reached to learn how somebody else ended it.
+        """
+        ended = None
         try:
-            history = await self._retried(lambda: self._store.history(self._ref))
-            if self._fenced:
-                return
-            self._reader = asyncio.create_task(self._read(history))
-            self._reader.add_done_callback(self._reader_is_done)
-            ending = await self._write(self._reader)
-            self._cancel_reader()
-            await self._retried(
-                lambda: self._store.finish(
-                    self._ref,
-                    ending.status,
-                    lease=self._lease,
-                    at_offset=self._written,
-                    text=ending.text,
-                    error=ending.error,
-                )
-            )
+            ended = await self._produce()
         except (FencedError, MessageClearedError, MessageNotFoundError):
             pass  # Somebody else ended the reply; what they wrote is the truth.
         finally:
@@ -178,6 +181,79 @@ class Producer:
                 await _close(self._reader)
                 # What it raised refers to this object: only the collector would end that ring.
                 self._reader = None
+        ended = ended or await self._tell_usage()
+        self._log(ended)
+        return ended
+
+    async def _produce(self) -> Message:
+        """Produces the reply up to an end of its own."""
+        history = await self._retried(lambda: self._store.history(self._ref))
+        if self._fenced:
+            raise FencedError(f"reply {self._ref.id!r} was ended")
+        self._reader = asyncio.create_task(self._read(history))
+        self._reader.add_done_callback(self._reader_is_done)
+        ending = await self._write(self._reader)
+        self._cancel_reader()
+        usage = self.usage
+        return await self._retried(
+            lambda: self._store.finish(
+                self._ref,
+                ending.status,
+                lease=self._lease,
+                at_offset=self._written,
+                text=ending.text,
+                error=ending.error,
+                usage=usage,
+            )
+        )
+
+    async def _tell_usage(self) -> Message | None:
+        """Tells what a reply took that somebody else ended; returns it as they ended it.
+
+        A reply that still streams has lost its producer, so that is how it ends here.
+        """
+        usage = self.usage
+        for pause in (0.0, *RETRY_SECONDS):
+            await asyncio.sleep(pause)
+            try:
+                return await self._store.finish(
+                    self._ref, Status.ERROR, error=PRODUCER_LOST, usage=usage
+                )
+            except StoreUnavailableError:
+                pass
+            except (FencedError, MessageClearedError, MessageNotFoundError):
+                break
+        return None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the reply took so far; None before its completion is called."""
+        if self._completion_began_at is None:
+            return None
+        said, began = self._completion_said, self._completion_began_at
+        return Usage(
+            model=scalar_text(said.model)[:MODEL_LENGTH] if isinstance(said.model, str) else None,
+            input_tokens=_countable(said.input_tokens),
+            output_tokens=_countable(said.output_tokens),
+            time_to_first_token=_seconds(began, self._first_text_at),
+            duration=_seconds(began, self._completion_ended_at or monotonic()),
+        )
+
+    def _log(self, ended: Message | None) -> None:
+        """One line for each reply: no owner, no text."""
+        usage = self.usage or Usage()
+        facts = {
+            "reply": self._ref.id,
+            "status": ended.status.value if ended else None,
+            "code": ended.error.code.value if ended and ended.error else None,
+            "length": utf16_length(ended.content) if ended else self._written,
+            "model": usage.model,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "time_to_first_token": usage.time_to_first_token,
+            "duration": usage.duration,
+        }
+        logger.info("reply ended: %s", " ".join(f"{name}={fact!r}" for name, fact in facts.items()))
 
     def _reader_is_done(self, _: "asyncio.Task[None]") -> None:
         self._news.set()
@@ -191,16 +267,20 @@ class Producer:
     async def _read(self, history: Sequence[Message]) -> None:
         """The reader: drives the completion."""
         immediate, turns, last_turn = self._immediate, Turns.of(asyncio.get_running_loop()), -1
+        is_speechless = True
         try:
-            now = turn_began = self._reading_since = monotonic()
+            now = turn_began = self._reading_since = self._completion_began_at = monotonic()
             async with _closing(self._completion(history)) as texts:
                 async for text in texts:
+                    if not isinstance(text, str):
+                        # It may come at the very end, from a completion that is being closed.
+                        text = self._note(text)
                     if self._over:
                         return None
-                    if not isinstance(text, str):
-                        raise TypeError(f"a completion yields str, not {type(text).__name__}")
                     turn, now = turns.now(), monotonic()
                     if text:  # Nothing said is silence, however often it is yielded.
+                        if is_speechless:
+                            is_speechless, self._first_text_at = False, now
                         if not text.isascii() or self._half_pair or "\0" in text:
                             text = self._whole(text)
                         end = self._written + utf16_length(text)
@@ -233,7 +313,16 @@ class Producer:
             # Raised in a task, these would end the server.
             raise RuntimeError("the completion tried to end the process") from error
         finally:
+            self._completion_ended_at = monotonic()
             self._outbox.append(scalar_text(self._half_pair))
+
+    def _note(self, item: object) -> str:
+        """Keeps a usage, which is no text but a sign of life; a completion yields nothing else."""
+        if not isinstance(item, Usage):
+            raise TypeError(f"a completion yields str, not {type(item).__name__}")
+        self._completion_said = item
+        self._reading_since = monotonic()
+        return ""
 
     def _whole(self, text: str) -> str:
         """A text as it can be stored; the halves of a pair that were yielded apart are joined."""
@@ -317,7 +406,9 @@ class Producer:
         raise FencedError(f"reply {self._ref.id!r} was ended")
 
 
-def _closing(texts: AsyncIterator[str]) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+def _closing(
+    texts: AsyncIterator[str | Usage],
+) -> AbstractAsyncContextManager[AsyncIterator[str | Usage]]:
     """Closes an async generator at the end; any other async iterator has nothing to close."""
     return aclosing(texts) if isinstance(texts, AsyncGenerator) else nullcontext(texts)
 
@@ -335,6 +426,16 @@ def _outcome(reader: "asyncio.Task[None]", text: str) -> Ending:
 
 def _failed(text: str, code: ReplyErrorCode, message: str) -> Ending:
     return Ending(Status.ERROR, text, ReplyError(code, message))
+
+
+def _countable(tokens: int | None) -> int | None:
+    """A number of tokens, if it can be shown."""
+    return tokens if isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS else None
+
+
+def _seconds(began_at: float, at: float | None) -> float | None:
+    """How long it took until then, to the millisecond."""
+    return None if at is None else round(at - began_at, 3)
 
 
 async def _close(reader: "asyncio.Task[None]") -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -32,6 +33,10 @@ class Settings(BaseSettings):
     store: str = "memory://"
     completion: str = "simulated"
     word_delay: Annotated[float, Ge(0), Le(60)] = 0.05
+    system_prompt: str = ""
+    system_prompt_file: str = ""
+    max_history_messages: Annotated[int, Ge(0)] = 0
+    max_history_tokens: Annotated[int, Ge(0)] = 0
     drain_seconds: Annotated[float, Ge(0), Le(3_600)] = 20.0
     notice_seconds: Annotated[float, Ge(0), Le(3_600)] = 1.0
     lease_seconds: Annotated[float, Ge(1), Le(3_600)] = 10.0
@@ -62,8 +67,33 @@ class Settings(BaseSettings):
         )
 
 
+def _with_system_prompt(settings: Settings) -> Settings:
+    """The settings, with what the file of the system prompt says."""
+    file = settings.system_prompt_file
+    if not file:
+        return settings
+    if settings.system_prompt:
+        raise ConfigurationError(
+            "system_prompt and system_prompt_file: give one of them, not both."
+        )
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"system_prompt_file: {file!r} is not UTF-8.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"system_prompt_file: {file!r} cannot be read: {reason}."
+        ) from error
+    if not text:
+        raise ConfigurationError(f"system_prompt_file: {file!r} is empty.")
+    return settings.model_copy(update={"system_prompt": text})
+
+
 def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     """The settings from the command line, then the environment, then the defaults.
+
+    The file of the system prompt is read here; `system_prompt` is what it says.
 
     Args:
         given: by field name; None means not given.
@@ -81,7 +111,7 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
             f"{', '.join(unknown)}: no such setting; there are {', '.join(sorted(known))}."
         )
     try:
-        return Settings(
+        settings = Settings(
             **{name: value for name, value in (given or {}).items() if value is not None}
         )
     except ValidationError as error:
@@ -91,3 +121,4 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
                 for item in error.errors()
             )
         ) from error
+    return _with_system_prompt(settings)

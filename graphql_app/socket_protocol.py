@@ -70,13 +70,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
         It is what uvicorn and websockets do, without the dozen calls between them.
         """
-        if (
-            self._is_full
-            or not self._is_plain
-            or self.close_sent
-            or self.disconnected
-            or self.transport.is_closing()
-        ):
+        if self._is_full or not self._is_plain or self.close_sent or self.transport.is_closing():
             return False
         self.transport.write(text_frame(text))
         return True

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TypeAlias
 
+from graphql_app import metrics
 from graphql_app.app import opening_quietly
 from graphql_app.completions import open_completion
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
@@ -68,7 +69,8 @@ def serve_with_workers(settings: Settings) -> None:
     dictConfig(logging_config())
     asyncio.run(_open_once(store))
     supervisor = Supervisor(settings, sockets)
-    asyncio.run(supervisor.run())
+    with metrics.shared_by_workers():
+        asyncio.run(supervisor.run())
     if supervisor.signals:
         signal.raise_signal(supervisor.signals[0])  # As if nobody had handled it.
 
@@ -126,6 +128,7 @@ class Supervisor:
                 self._end(Phase.HURRIED)
             status = await worker.until_ended()
             self._workers.discard(worker)
+            metrics.worker_ended(worker.pid)
             if self._shutdown.phase is Phase.SERVING:
                 logger.warning(
                     "worker %d ended with status %d%s; another one takes its place",

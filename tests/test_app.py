@@ -3,7 +3,9 @@
 import inspect
 import warnings
 
+import pytest
 import uvicorn
+from starlette.websockets import WebSocketDisconnect
 
 from graphql_app.app import create_app
 from graphql_app.settings import Settings
@@ -31,3 +33,13 @@ def test_a_client_of_starlette_can_use_the_application() -> None:
         with client.websocket_connect("/graphql", subprotocols=[PROTOCOL]) as socket:
             socket.send_json({"type": "connection_init"})
             assert socket.receive_json() == {"type": "connection_ack"}
+
+
+@pytest.mark.parametrize("path", ["/", "/graphql/", "/graphql/more", "/healthz", "/static/x"])
+def test_sockets_are_opened_at_graphql_and_nowhere_else(path: str) -> None:
+    with (
+        TestClient(create_app(Settings(completion="echo"))) as client,
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect(path, subprotocols=[PROTOCOL]),
+    ):
+        pass

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -21,16 +22,19 @@ import pytest
 from graphql import build_schema, parse, validate
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_ai.models.test import TestModel
 
 from graphql_app import CompletionError, Message, ReplyErrorCode, Role, Status, cli, errors
 from graphql_app.api import failures
 from graphql_app.completions import open_completion
-from graphql_app.messages import common_prefix, utf16_length, utf16_tail
+from graphql_app.messages import Usage, common_prefix, utf16_length, utf16_tail
 from graphql_app.settings import PREFIX, Settings
 from graphql_app.stores import BACKENDS as SCHEMES
 from graphql_app.stores import open_store
+from graphql_app.testing import CompletionContract
 from tests.contracts.backends import BACKENDS
 from tests.processes import ServerProcess, serving
+from tests.providers import failing, hanging, saying, scripted_provider
 from tests.servers import PostgresServer, RedisServer, running
 from tests.wire import PATIENCE_SECONDS, RESUME, SEND, open_socket
 
@@ -41,7 +45,7 @@ ECHO = ("--completion", "echo", "--word-delay", "0")
 
 README = (ROOT / "README.md").read_text()
 STREAMING = (ROOT / "docs/streaming.md").read_text()
-OWN_CODE = (ROOT / "docs/how-to/answer-with-your-own-code.md").read_text()
+MODELS = (ROOT / "docs/how-to/plug-in-your-model.md").read_text()
 CONFIGURE = (ROOT / "docs/how-to/configure.md").read_text()
 SQLITE = (ROOT / "docs/how-to/sqlite.md").read_text()
 POSTGRESQL = (ROOT / "docs/how-to/postgresql.md").read_text()
@@ -133,21 +137,120 @@ def test_the_curl_example_streams_a_reply_to_its_end() -> None:
 
 
 async def test_the_first_example_of_own_code_answers(install: Callable[[str], None]) -> None:
-    install(blocks(OWN_CODE, "python")[0])
-    assert "--completion answers:complete\n" in OWN_CODE
+    install(blocks(MODELS, "python")[0])
+    assert "--completion answers:complete\n" in MODELS
     complete = open_completion("answers:complete")
     assert [text async for text in complete(asking("how are you"))] == ["HOW ", "ARE ", "YOU "]
 
 
-async def test_the_second_example_of_own_code_ends_with_its_own_sentence(
+async def test_the_adapter_to_a_providers_client_hands_on_what_it_says(
+    install: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted_provider() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        install(blocks(MODELS, "python")[1])
+        await CompletionContract(open_completion("answers:complete")).check_async()
+        assert provider.requests[0].messages == [("user", "Hello! Who are you?")]
+        provider.will(hanging)
+        answer = asyncio.ensure_future(anext(open_completion("answers:complete")(asking("why"))))
+        request = await provider.asked(len(provider.requests) + 1)
+        answer.cancel()
+        await request.until_left()
+        await sys.modules["answers"].client.close()
+
+
+async def test_the_example_that_fails_ends_with_its_own_sentence(
     install: Callable[[str], None],
 ) -> None:
-    install(blocks(OWN_CODE, "python")[1])
+    install(blocks(MODELS, "python")[2])
     answer = open_completion("answers:complete")(asking("why"))
     assert await anext(answer) == "Let me think. "
     with pytest.raises(CompletionError, match=r"try again in an hour\.$") as failure:
         await anext(answer)
     assert failure.value.code is ReplyErrorCode.COMPLETION_FAILED
+
+
+async def test_the_example_that_tells_what_was_used_does(install: Callable[[str], None]) -> None:
+    install(blocks(MODELS, "python")[3])
+    complete = open_completion("answers:complete")
+    used = Usage(model="two-words-1", input_tokens=1, output_tokens=2)
+    assert [piece async for piece in complete(asking("why"))] == ["Two words.", used]
+
+
+async def test_the_agent_of_the_example_answers_with_its_tool(
+    install: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    install(blocks(MODELS, "python")[4])
+    assert "--completion answers:agent\n" in MODELS
+    complete = open_completion("answers:agent")
+    agent = sys.modules["answers"].agent
+    with agent.override(model=TestModel()):
+        pieces = [piece async for piece in complete(asking("Are you open?"))]
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == (
+        '{"opening_hours":"open from 9 to 18"}'
+    )
+
+
+async def test_the_chain_of_the_example_goes_on_to_the_model_that_can(
+    install: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted_provider() as first, scripted_provider() as second:
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_BASE_URL", first.url)
+        monkeypatch.setenv("OLLAMA_BASE_URL", second.url)
+        first.will(failing(503))
+        second.will(saying("I ", "am ", "here."))
+        install(blocks(MODELS, "python")[5])
+        assert "--completion answers:model\n" in MODELS
+        complete = open_completion("answers:model")
+        pieces = [piece async for piece in complete(asking("Where are you?"))]
+        assert "".join(piece for piece in pieces if isinstance(piece, str)) == "I am here."
+        assert [request.body["model"] for request in first.requests] == ["gpt-5-mini"]
+        assert [request.body["model"] for request in second.requests] == ["qwen3"]
+
+
+def test_the_example_that_checks_the_contract_passes_for_the_first_one(tmp_path: Path) -> None:
+    (tmp_path / "answers.py").write_text(blocks(MODELS, "python")[0])
+    (tmp_path / "test_answers.py").write_text(blocks(MODELS, "python")[6])
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert "1 passed" in run.stdout, run.stdout + run.stderr
+
+
+async def test_a_compatible_server_answers_as_documented() -> None:
+    [command] = re.findall(r"^    (OPENAI_BASE_URL=.*)$", MODELS, re.MULTILINE)
+    variable, program, serve, *options = shlex.split(command)
+    name, _, url = variable.partition("=")
+    assert (program, serve) == ("graphql-app", "serve")
+    assert f"| Ollama | `{url}` |" in MODELS
+    async with scripted_provider() as provider:
+        provider.will(saying("I am ", "here."))
+        with serving(*options, environment={name: provider.url}) as server:
+            async with open_socket(server.url) as socket:
+                reply = await socket.follow(SEND, {"message": {"id": "m", "content": "Hello!"}})
+        assert (reply.content, reply.status) == ("I am here.", "DONE")
+        assert provider.requests[0].path == "/v1/chat/completions"
+        assert provider.requests[0].body["model"] == "qwen3"
+
+
+def test_all_that_can_go_wrong_with_a_model_is_listed() -> None:
+    listed = {code for _, code, _ in rows(section(MODELS, "## What goes wrong"))[2:]}
+    servers_own = {ReplyErrorCode.PRODUCER_LOST, ReplyErrorCode.SERVER_SHUTDOWN}
+    assert listed == set(ReplyErrorCode) - servers_own
+
+
+def test_every_option_of_the_contract_is_listed() -> None:
+    table = rows(section(MODELS, "## Test your completion"))[2:]
+    listed = {option.partition("=")[0] for option, _ in table}
+    assert listed == {field.name for field in fields(CompletionContract)} - {"completion"}
 
 
 def test_there_are_no_examples_that_no_test_runs() -> None:
@@ -159,7 +262,7 @@ def test_there_are_no_examples_that_no_test_runs() -> None:
     }
     assert counts == {
         ("README.md", "python"): 1,
-        ("docs/how-to/answer-with-your-own-code.md", "python"): 2,
+        ("docs/how-to/plug-in-your-model.md", "python"): 7,
         ("docs/how-to/postgresql.md", "sh"): 2,
         ("docs/how-to/postgresql.md", "sql"): 3,
         ("docs/how-to/redis.md", "sh"): 4,

@@ -1,7 +1,9 @@
 """Following one reply, without a producer: the test writes the log."""
 
 import asyncio
+import gc
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -24,8 +26,10 @@ from graphql_app.messages import (
     Status,
     utf16_length,
 )
+from graphql_app.wakeup import Wakeup
 from tests.chats import Client, settled
 from tests.faults import FaultyStore, ImmediateStore, leaking_nothing
+from tests.objects import alive
 from tests.wire import eventually
 
 T = TypeVar("T")
@@ -363,6 +367,52 @@ async def test_a_reader_that_ended_no_longer_watches(store: FaultyStore, log: Lo
     assert store.watchers == 0
 
 
+async def test_a_reader_that_left_leaves_no_alarm(store: FaultyStore, log: Log) -> None:
+    gc.collect()
+    before = alive(Wakeup)
+    clients = [reader(store) for _ in range(3)]
+    for client in clients:
+        await client.next()
+        following = asyncio.create_task(client.next())
+        await settled()
+        await log.append("One")  # So that its time has not come, and its timer is still there.
+        await following
+    for client in clients:
+        await client.leave()
+    del client, clients
+    gc.collect()
+    assert alive(Wakeup) == before
+
+
+@pytest.mark.parametrize("kind", [FaultyStore, ImmediateStore], ids=["waiting", "immediate"])
+@pytest.mark.parametrize("is_known", [False, True], ids=["read", "read before"])
+async def test_readers_that_wait_keep_nothing_of_what_they_were_given(
+    kind: type[FaultyStore], is_known: bool
+) -> None:
+    size, count = 100_000, 8
+    store = kind()
+    log = await Log(store).open()
+    await log.append("x" * size)
+    audiences = Audiences(store)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        waiting = []
+        for offset in range(1, count + 1):  # Each one is given a text of its own.
+            known = await store.read(REPLY, offset) if is_known else None
+            following = audiences.follow(REPLY, offset, known=known)
+            del known
+            assert len((await anext(following)).text) == size - offset
+            waiting.append(asyncio.ensure_future(anext(following)))
+        await settled()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    await log.finish()
+    assert [(await each).status for each in waiting] == [Status.DONE] * count
+    assert after - before < count * size / 2
+
+
 async def test_a_reader_that_left_does_not_disturb_the_others(store: FaultyStore, log: Log) -> None:
     leaver, stayer = reader(store), reader(store)
     await leaver.next()
@@ -545,6 +595,46 @@ async def test_a_sink_that_raises_harms_neither_the_writer_nor_its_reader_nor_ot
     await written.finish()
     await failing.ended()
     await other.ended()
+
+
+async def test_a_false_alarm_pushes_nothing(
+    audiences: Audiences, written: Log, immediate: ImmediateStore
+) -> None:
+    viewer = Viewer(audiences)
+    await settled()
+    await written.append("One")
+    for _ in range(3):
+        immediate.waking_everybody()
+        await settled()
+    assert viewer.pushed == [chunk(0, "One")]
+    assert viewer.client.chunks == [chunk(0, ""), chunk(0, "One")]
+    await viewer.leave()
+
+
+async def test_nothing_is_pushed_past_a_chunk_that_its_reader_has_in_hand(
+    audiences: Audiences, written: Log
+) -> None:
+    pushed: list[Chunk] = []
+    full = True
+
+    def take(new: Chunk) -> bool:
+        if not full:
+            pushed.append(new)
+        return not full
+
+    following = audiences.follow(REPLY, 0)
+    following.push_to(take)
+    assert await anext(following) == chunk(0, "")
+    for offset, word in ((0, "One "), (4, "two ")):
+        coming = asyncio.ensure_future(anext(following))
+        await settled()
+        await written.append(word)
+        assert await coming == chunk(offset, word)
+    full = False  # As a socket that has room again, while the last chunk is still being sent.
+    await written.append("three")
+    assert pushed == []
+    assert await anext(following) == chunk(8, "three")
+    await following.aclose()
 
 
 async def test_a_clear_ends_who_is_pushed_to(audiences: Audiences, written: Log) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from graphql_app.errors import (
     MessageNotFoundError,
     StoreUnavailableError,
 )
-from graphql_app.interfaces import Completion, Draft
+from graphql_app.interfaces import PRODUCER_LOST, Completion, Draft
 from graphql_app.messages import (
     ConversationRef,
     Message,
@@ -29,6 +30,7 @@ from graphql_app.messages import (
     ReplyError,
     ReplyErrorCode,
     Status,
+    Usage,
     scalar_text,
     utf16_head,
     utf16_length,
@@ -181,6 +183,11 @@ def too_silent(seconds: str) -> tuple[Status, ReplyError]:
 
 def end_of(reply: Message) -> tuple[Status, ReplyError | None]:
     return reply.status, reply.error
+
+
+def but_for_usage(reply: Message) -> Message:
+    """A reply as others ended it, without what its producer tells later."""
+    return replace(reply, usage=None)
 
 
 # Done
@@ -485,6 +492,25 @@ async def test_what_a_completion_says_in_one_turn_joins(store: FaultyStore) -> N
     assert store.calls["append"] <= 1, "the rest comes with the end"
 
 
+async def test_what_a_completion_says_in_one_turn_joins_however_long_it_has_been_talking(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(producer_module, "monotonic", lambda: now)
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        nonlocal now
+        for _ in range(10):
+            now += 1.0
+            await settled()
+            for _ in range(5):
+                yield "word "
+
+    reply = await produced(store, complete)
+    assert (reply.content, reply.status) == ("word " * 50, Status.DONE)
+    assert store.calls["append"] <= 20, "the first word of a turn, and the rest"
+
+
 async def test_a_completion_that_talks_on_after_its_cancellation_is_closed(
     store: FaultyStore,
 ) -> None:
@@ -540,6 +566,39 @@ async def test_a_completion_that_waits_for_the_store_is_not_silent(
     gate.open()
     reply = await run.ended()
     assert (reply.content, reply.status) == ("abcdef", Status.DONE)
+
+
+@with_faults
+async def test_silence_is_counted_from_when_the_store_had_room_again(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(producer_module, "monotonic", lambda: now)
+    monkeypatch.setattr(producer_module, "OUTBOX_LIMIT", 1)
+
+    go_on = asyncio.Event()
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        yield "One"
+        yield " two"
+        await go_on.wait()
+        yield " three"
+
+    first = store.holding("append")
+    run = await start(store, complete, silence_seconds=60)
+    await first.reached()
+    await settled()
+    now += 3600.0  # In which " two" waits for room.
+    second = store.holding("append")
+    first.open()
+    await second.reached()
+    await settled()
+    now += 30.0
+    second.open()
+    await settled()
+    go_on.set()
+    reply = await run.ended()
+    assert (reply.content, reply.status) == ("One two three", Status.DONE)
 
 
 @with_faults
@@ -622,20 +681,21 @@ async def test_a_producer_that_is_fenced_in_the_middle_writes_no_more(
     stopped = await store.finish(REPLY, Status.STOPPED)
     completion.say(" two")
     run.producer.fence()
-    assert await run.ended() == stopped
+    assert but_for_usage(await run.ended()) == stopped
     assert completion.closed == 1
 
 
 async def test_a_producer_that_nobody_told_learns_it_from_its_next_word(
-    store: FaultyStore, completion: ScriptedCompletion
+    store: FaultyStore, completion: ScriptedCompletion, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = await start(store, completion)
     completion.say("One")
     await run.has_said("One")
     stopped = await store.finish(REPLY, Status.STOPPED)
     completion.say(" two")
-    assert await run.ended() == stopped
+    assert but_for_usage(await run.ended()) == stopped
     assert completion.closed == 1
+    assert not caplog.records
 
 
 @with_faults
@@ -820,7 +880,7 @@ async def test_a_reply_that_has_ended_calls_no_completion(
         await gate.reached()
         stopped = await store.finish(REPLY, Status.STOPPED)
         gate.open()
-        assert await run.ended() == stopped
+        assert but_for_usage(await run.ended()) == stopped
     assert completion.calls == 0
 
 
@@ -850,7 +910,7 @@ async def test_what_a_completion_raises_when_it_is_closed_is_nobodys_business(
     await run.has_said("One")
     stopped = await store.finish(REPLY, Status.STOPPED)
     run.producer.fence()
-    assert await run.ended() == stopped
+    assert but_for_usage(await run.ended()) == stopped
     del run
     gc.collect()  # Then asyncio complains about exceptions that nobody took note of.
     assert not caplog.records
@@ -1035,7 +1095,7 @@ async def test_a_completion_that_never_waits_is_ended_by_a_stop(
         stopped = await store.finish(REPLY, Status.STOPPED)
         if told:
             run.producer.fence()
-        assert await run.ended() == stopped
+        assert but_for_usage(await run.ended()) == stopped
     assert closed
     assert ("word " * len(stopped.content)).startswith(stopped.content)
 
@@ -1087,8 +1147,8 @@ async def test_a_completion_that_talks_while_it_is_closed_changes_nothing(
         await run.has_said("One")
         stopped = await store.finish(REPLY, Status.STOPPED)
         run.producer.fence()
-        assert await run.ended() == stopped
-        assert await run.reply() == stopped
+        assert but_for_usage(await run.ended()) == stopped
+        assert but_for_usage(await run.reply()) == stopped
 
 
 async def test_silence_is_counted_from_the_last_word(store: FaultyStore) -> None:
@@ -1097,16 +1157,16 @@ async def test_silence_is_counted_from_the_last_word(store: FaultyStore) -> None
     async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
         nonlocal spoke_at
         for _ in range(5):
-            await asyncio.sleep(0.04)
+            await asyncio.sleep(0.12)
             spoke_at = time.monotonic()
             yield "x"
         await asyncio.sleep(3600)
 
-    reply = await produced(store, complete, silence_seconds=0.1)
+    reply = await produced(store, complete, silence_seconds=0.5)
     silent_for = time.monotonic() - spoke_at
     assert reply.content == "xxxxx"
-    assert end_of(reply) == too_silent("0.1")
-    assert 0.09 <= silent_for < 1
+    assert end_of(reply) == too_silent("0.5")
+    assert 0.49 <= silent_for < 2
 
 
 async def test_a_reply_that_is_full_may_still_be_too_silent_or_end(store: FaultyStore) -> None:
@@ -1165,3 +1225,252 @@ async def test_both_ways_of_writing_write_the_same(
             assert end_of(reply) == failed(ReplyErrorCode.COMPLETION_FAILED, "No more.")
         else:
             assert end_of(reply) == (Status.DONE, None)
+
+
+# What a reply took.
+
+SAID = Usage(model="model-1", input_tokens=12, output_tokens=345)
+
+
+def times_of(reply: Message) -> tuple[float, float]:
+    """The times of a reply that has text: to the first, and in all."""
+    assert reply.usage is not None
+    assert reply.usage.time_to_first_token is not None
+    assert reply.usage.duration is not None
+    assert 0 <= reply.usage.time_to_first_token <= reply.usage.duration
+    return reply.usage.time_to_first_token, reply.usage.duration
+
+
+def said_of(reply: Message) -> Usage:
+    """What the completion said of a reply's usage."""
+    assert reply.usage is not None
+    return replace(reply.usage, time_to_first_token=None, duration=None)
+
+
+async def test_the_last_usage_that_a_completion_says_is_kept_and_is_no_text(
+    store: FaultyStore,
+) -> None:
+    reply = await produced(
+        store, saying(Usage(model="early"), "One", Usage(input_tokens=12), " two", SAID)
+    )
+    assert (reply.content, reply.status) == ("One two", Status.DONE)
+    assert said_of(reply) == SAID
+    times_of(reply)
+
+
+async def test_times_run_from_the_call_to_the_first_text_and_to_the_end(
+    store: FaultyStore,
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        yield SAID
+        yield ""
+        await asyncio.sleep(0.05)
+        yield "One"
+        await asyncio.sleep(0.05)
+        yield SAID
+        await asyncio.sleep(0.05)
+
+    began = time.monotonic()
+    first, whole = times_of(await produced(store, complete))
+    assert 0.049 <= first < 0.1 + whole - first
+    assert first + 0.099 <= whole <= time.monotonic() - began + 0.001
+
+
+async def test_a_completion_that_says_no_usage_has_times(store: FaultyStore) -> None:
+    reply = await produced(store, saying("One"))
+    assert said_of(reply) == Usage()
+    times_of(reply)
+
+
+async def test_a_reply_without_text_has_no_time_to_the_first(store: FaultyStore) -> None:
+    reply = await produced(store, saying("", SAID))
+    assert reply.usage is not None
+    assert (reply.usage.time_to_first_token, reply.usage.model) == (None, "model-1")
+    assert reply.usage.duration is not None
+
+
+async def test_the_times_that_a_completion_says_do_not_count(store: FaultyStore) -> None:
+    said = replace(SAID, time_to_first_token=1_000.0, duration=2_000.0)
+    assert max(times_of(await produced(store, saying("One", said)))) < PATIENCE_SECONDS
+
+
+async def test_a_usage_is_a_sign_of_life(store: FaultyStore) -> None:
+    """A model may think for long."""
+
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        for _ in range(30):
+            await asyncio.sleep(0.01)
+            yield SAID
+        yield "One"
+        await asyncio.sleep(PATIENCE_SECONDS)
+
+    began = time.monotonic()
+    reply = await produced(store, complete, silence_seconds=0.2)
+    assert end_of(reply) == too_silent("0.2")
+    assert reply.content == "One"
+    assert time.monotonic() - began > 0.5
+
+
+async def test_a_completion_that_says_usages_without_waiting_holds_up_nobody(
+    store: FaultyStore,
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        yield "One"
+        while True:
+            yield SAID
+
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said("One")
+        run.producer.shut_down()
+        reply = await run.ended()
+    assert end_of(reply) == SHUT_DOWN
+    assert said_of(reply) == SAID
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), CompletionError("COMPLETION_REFUSED", "No.")])
+async def test_a_reply_whose_completion_fails_has_a_usage(
+    store: FaultyStore, error: Exception
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        yield SAID
+        yield "One"
+        raise error
+
+    reply = await produced(store, complete)
+    assert reply.status is Status.ERROR
+    assert said_of(reply) == SAID
+    times_of(reply)
+
+
+async def test_a_reply_that_gets_too_long_has_a_usage(store: FaultyStore) -> None:
+    reply = await produced(store, saying(SAID, "One", " two"), max_length=4)
+    assert end_of(reply) == too_long("4")
+    assert said_of(reply) == SAID
+    times_of(reply)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (Usage(model="m\0\ud83d"), Usage(model="m\ufffd\ufffd")),
+        (Usage(model="m" * 1_000), Usage(model="m" * 200)),
+        (Usage(input_tokens=-1, output_tokens=2**31), Usage()),
+        (Usage(input_tokens=0, output_tokens=2**31 - 1), Usage(None, 0, 2**31 - 1)),
+        (Usage(model=3, input_tokens="4", output_tokens=0.5), Usage()),  # type: ignore[arg-type]
+    ],
+    ids=range(5),
+)
+async def test_what_cannot_be_shown_of_a_usage_is_left_out(
+    store: FaultyStore, said: Usage, kept: Usage
+) -> None:
+    reply = await produced(store, saying("One", said))
+    assert (reply.content, reply.status) == ("One", Status.DONE)
+    assert said_of(reply) == kept
+
+
+async def test_what_a_reply_took_that_was_stopped_is_told_when_its_completion_is_closed(
+    store: FaultyStore,
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        yield Usage(model="model-1")
+        yield "One"
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.05)  # As a polite HTTP client does.
+            yield SAID
+            raise
+
+    with leaking_nothing():
+        run = await start(store, complete)
+        await run.has_said("One")
+        stopped = await store.finish(REPLY, Status.STOPPED)
+        assert stopped.usage is None
+        run.producer.fence()
+        reply = await run.ended()
+    assert but_for_usage(reply) == stopped
+    assert said_of(reply) == SAID
+    _, whole = times_of(reply)
+    assert whole >= 0.049
+
+
+async def test_the_producers_end_tells_it_of_a_reply_that_was_stopped_just_before(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    stopped = await store.finish(REPLY, Status.STOPPED)
+    completion.end()
+    reply = await run.ended()
+    assert but_for_usage(reply) == stopped
+    times_of(reply)
+
+
+async def test_a_reply_that_was_stopped_before_its_completion_was_called_has_none(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    run.producer.fence()
+    await store.finish(REPLY, Status.STOPPED)
+    assert (await run.ended()).usage is None
+
+
+async def test_a_producer_that_is_fenced_leaves_no_reply_streaming(
+    store: FaultyStore, completion: ScriptedCompletion
+) -> None:
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    run.producer.fence()
+    reply = await run.ended()
+    assert (reply.content, *end_of(reply)) == ("One", Status.ERROR, PRODUCER_LOST)
+    times_of(reply)
+
+
+@with_faults
+@pytest.mark.parametrize(("failures", "is_told"), [(1, True), (1_000, False)])
+async def test_a_usage_is_told_again_while_the_store_is_away_but_not_for_ever(
+    store: FaultyStore,
+    completion: ScriptedCompletion,
+    quick_retries: None,
+    failures: int,
+    is_told: bool,
+) -> None:
+    run = await start(store, completion)
+    completion.say("One")
+    await run.has_said("One")
+    await store.finish(REPLY, Status.STOPPED)
+    store.failing_on("finish", times=failures)
+    run.producer.fence()
+    reply = await run.ended()
+    assert (reply.usage is not None) is is_told
+    assert completion.closed == 1
+
+
+@pytest.mark.parametrize("is_cleared", [False, True], ids=["ended", "cleared"])
+async def test_each_reply_is_one_line_of_the_log(
+    store: FaultyStore, caplog: pytest.LogCaptureFixture, is_cleared: bool
+) -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        yield SAID
+        yield "secret 😀"
+        if is_cleared:
+            await store.clear(ConversationRef("owner", "c1"))
+        raise CompletionError("COMPLETION_REFUSED", "secret")
+
+    caplog.set_level(logging.INFO, "graphql_app")
+    run = await start(store, complete)
+    ended = await asyncio.wait_for(run.task, PATIENCE_SECONDS)
+    [record] = caplog.records
+    times = ended.usage if ended else run.producer.usage
+    assert times is not None
+    end = "None code=None" if is_cleared else "'ERROR' code='COMPLETION_REFUSED'"
+    length = run.producer._written if is_cleared else 9
+    assert record.getMessage() == (
+        f"reply ended: reply='reply' status={end} length={length} model='model-1' input_tokens=12 "
+        f"output_tokens=345 time_to_first_token={times.time_to_first_token!r} "
+        f"duration={times.duration!r}"
+    )
+    assert record.levelno == logging.INFO

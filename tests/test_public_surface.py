@@ -11,6 +11,7 @@ def test_the_public_surface_is_this_list() -> None:
         "ReplyErrorCode",
         "Role",
         "Status",
+        "Usage",
     ]
 
 

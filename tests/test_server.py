@@ -2,6 +2,8 @@
 
 import gc
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -44,3 +46,39 @@ def test_the_collector_is_as_it_was_when_the_server_has_ended() -> None:
         assert gc.get_threshold()[0] > before[0][0]
         assert gc.isenabled()
     assert (gc.get_threshold(), gc.get_freeze_count(), gc.isenabled()) == before
+
+
+NOTING = """
+import gc
+
+from graphql_app.server import Server, bound_sockets
+from graphql_app.settings import Settings
+from graphql_app.shutdown import Phase
+
+
+class NotingServer(Server):
+    def say_running(self, listener):
+        note()
+        self.end(Phase.HURRIED)
+
+
+def note():
+    print(gc.get_threshold()[0], gc.get_freeze_count() > 1_000)
+
+
+settings = Settings(port=0, completion="echo")
+server = NotingServer(settings)
+note()
+server.run(bound_sockets(settings))
+note()
+"""
+
+
+def test_the_collector_does_less_for_as_long_as_the_server_runs() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", NOTING], capture_output=True, text=True, timeout=60, check=True
+    )
+    before, meanwhile, after = (line.split() for line in process.stdout.splitlines())
+    assert before == after
+    assert int(meanwhile[0]) > int(before[0])
+    assert (before[1], meanwhile[1]) == ("False", "True")

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "store": "memory://",
         "completion": "simulated",
         "word_delay": 0.05,
+        "system_prompt": "",
+        "system_prompt_file": "",
+        "max_history_messages": 0,
+        "max_history_tokens": 0,
         "drain_seconds": 20.0,
         "notice_seconds": 1.0,
         "lease_seconds": 10.0,
@@ -100,6 +105,9 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
         ("word_delay", -0.1),
         ("word_delay", 60.1),
         ("word_delay", "nan"),
+        ("max_history_messages", -1),
+        ("max_history_tokens", -1),
+        ("max_history_tokens", "many"),
         ("workers", 0),
         ("workers", 1.5),
         ("drain_seconds", -1),
@@ -210,3 +218,45 @@ def test_the_limits_of_the_chat_are_those_of_the_settings() -> None:
 
 def test_the_default_limits_are_those_of_the_default_settings() -> None:
     assert read_settings().limits == Limits()
+
+
+def test_the_system_prompt_is_what_its_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text("You are a pirate. Say “Arr”.\n\nAlways.\n\n", encoding="utf-8")
+    settings = read_settings({"system_prompt_file": str(file)})
+    assert settings.system_prompt == "You are a pirate. Say “Arr”.\n\nAlways."
+
+
+def test_a_system_prompt_and_its_file_are_not_taken_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prompt.txt").write_text("You are a pirate.")
+    monkeypatch.setenv("GRAPHQL_APP_SYSTEM_PROMPT", "You are a parrot.")
+    with pytest.raises(ConfigurationError, match="give one of them, not both"):
+        read_settings({"system_prompt_file": str(tmp_path / "prompt.txt")})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"\xff\xfe", "is not UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_system_prompt_is_refused_by_name(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "prompt.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as refusal:
+        read_settings({"system_prompt_file": str(file)})
+    assert str(refusal.value) == f"system_prompt_file: {str(file)!r} {reason}."
+
+
+@pytest.mark.parametrize("file", ["\0", "/"])
+def test_what_is_no_file_is_refused(file: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^system_prompt_file: .* cannot be read: "):
+        read_settings({"system_prompt_file": file})

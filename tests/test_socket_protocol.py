@@ -1,8 +1,10 @@
 """A WebSocket of the server: uvicorn's, as we have changed it."""
 
 import asyncio
+import gc
 import itertools
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
@@ -355,6 +357,36 @@ async def test_the_close_frame_is_the_last_however_fast_is_written(ends: str, tu
         assert {bytes(each.data).decode() for each in spoken} <= set(texts)
 
 
+async def raw_client(
+    url: str, handshake: bytes = HANDSHAKE
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The client's side of a new socket, for frames made by hand."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(handshake)
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_SECONDS)
+    return reader, writer
+
+
+async def test_nothing_is_written_behind_the_answer_to_a_close_frame_that_waits_to_go_out() -> None:
+    inside = Inside()
+    async with running(inside, ws_per_message_deflate=False) as (_, url):
+        reader, writer = await raw_client(url)
+        opened = await inside.opened()
+        transport = opened.protocol.transport
+        count = 0
+        while not transport.get_write_buffer_size():  # The client does not read.
+            assert opened.write("x" * 10_000)
+            count += 1
+            assert count < 10_000
+            await asyncio.sleep(0)
+        writer.write(b"\x88\x82\0\0\0\0" + (1000).to_bytes(2))
+        await eventually(transport.is_closing)
+        assert opened.write("after") is False
+        frames = list(server_frames(await rest_of(reader, b"")))
+        writer.close()
+    assert [each.opcode for each in frames] == [Opcode.TEXT] * count + [Opcode.CLOSE]
+
+
 # What a socket keeps.
 
 
@@ -387,6 +419,33 @@ async def breaking(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     raise ZeroDivisionError
+
+
+async def test_a_socket_keeps_nothing_of_a_large_handshake() -> None:
+    size, count = 100_000, 5
+    lines = b"".join(b"X-%d: %b\r\n" % (n, b"x" * (size // 20)) for n in range(20))
+    inside = Inside()
+
+    async def forgetting(scope: Any, receive: Any, send: Any) -> None:
+        scope["headers"].clear()
+        await inside(scope, receive, send)
+
+    async with running(forgetting, ws_per_message_deflate=False) as (_, url):
+        tracemalloc.start()
+        try:
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            clients = []
+            for _ in range(count):
+                clients.append(await raw_client(url, HANDSHAKE[:-2] + lines + b"\r\n"))
+                await inside.opened()
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        for _, writer in clients:
+            writer.close()
+    assert after - before < count * size / 2
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ class EventExecutor(StrawberryGraphQLCoreExecutionContext):
         event = self.root_value
         if isinstance(event, Feed):
             return ExecutionResult(cast(dict[str, Any], event), None)
-        if self._plan is not None and isinstance(event, Chunk):
+        if self._plan is not None:
             return ExecutionResult(self._plan.data(event), None)
         return super().execute_operation(serially)
 

@@ -78,12 +78,61 @@ class MessageErrorCode(enum.Enum):
         "SERVER_SHUTDOWN",
         description="The process was shut down before the reply was complete.",
     )
+    COMPLETION_REFUSED = strawberry.enum_value(
+        "COMPLETION_REFUSED",
+        description="The provider refused to answer this, for what it says.",
+    )
+    COMPLETION_RATE_LIMITED = strawberry.enum_value(
+        "COMPLETION_RATE_LIMITED",
+        description="The provider takes no more requests at the moment; try again later.",
+    )
+    COMPLETION_QUOTA_EXCEEDED = strawberry.enum_value(
+        "COMPLETION_QUOTA_EXCEEDED",
+        description="What the provider allows, or was paid for, is used up.",
+    )
+    COMPLETION_UNAUTHORIZED = strawberry.enum_value(
+        "COMPLETION_UNAUTHORIZED",
+        description="The provider does not accept the server's key.",
+    )
+    COMPLETION_MODEL_NOT_FOUND = strawberry.enum_value(
+        "COMPLETION_MODEL_NOT_FOUND",
+        description="The provider does not have the configured model.",
+    )
+    COMPLETION_INPUT_TOO_LONG = strawberry.enum_value(
+        "COMPLETION_INPUT_TOO_LONG",
+        description="The conversation is longer than the model can read.",
+    )
+    COMPLETION_UNREACHABLE = strawberry.enum_value(
+        "COMPLETION_UNREACHABLE",
+        description="The provider cannot be reached, or cannot answer at the moment.",
+    )
+    COMPLETION_BROKEN_OFF = strawberry.enum_value(
+        "COMPLETION_BROKEN_OFF",
+        description="The provider broke off in the middle of its answer.",
+    )
 
 
 @strawberry.type
 class MessageError:
     code: MessageErrorCode
     message: str = strawberry.field(description="For people; carries no secrets and no stack.")
+
+
+@strawberry.type(description="What a reply took. Null is what nobody knows.")
+class Usage:
+    model: str | None = strawberry.field(description="The model's name, as its provider says it.")
+    input_tokens: int | None = strawberry.field(
+        description="As the provider counts them: the conversation that it was given."
+    )
+    output_tokens: int | None = strawberry.field(
+        description="As the provider counts them: what it said."
+    )
+    time_to_first_token: float | None = strawberry.field(
+        description="Seconds from the provider's call to the first text."
+    )
+    duration: float | None = strawberry.field(
+        description="Seconds from the provider's call to the end of its answer."
+    )
 
 
 @strawberry.type
@@ -108,6 +157,12 @@ class Message:
         )
     )
     error: MessageError | None = strawberry.field(description="Set exactly when status is ERROR.")
+    usage: Usage | None = strawberry.field(
+        description=(
+            "Null on a user message, while the reply streams, and where nobody could tell. Of a "
+            "reply that was\nstopped it may come a moment after its end, without an event."
+        )
+    )
 
     @strawberry.field(
         graphql_type=list["Message"],
@@ -128,6 +183,9 @@ class Message:
 @strawberry.type
 class Conversation:
     id: strawberry.ID
+    title: str = strawberry.field(
+        description="How its first message begins: one line of at most 80 characters."
+    )
     created_at: datetime
     updated_at: datetime = strawberry.field(description="When its last message was added or ended.")
 

@@ -31,7 +31,8 @@ MESSAGES = GraphQLRequest(
 ONE_MESSAGE = GraphQLRequest(f"query Message($id: ID!) {{ message(id: $id) {MESSAGE} }}")
 REPLIES = GraphQLRequest(f"query Replies($id: ID!) {{ message(id: $id) {{ replies {MESSAGE} }} }}")
 CONVERSATIONS = GraphQLRequest(
-    "query Conversations($first: Int) { conversations(first: $first) { id createdAt updatedAt } }"
+    "query Conversations($first: Int) {"
+    " conversations(first: $first) { id title createdAt updatedAt } }"
 )
 STOP = GraphQLRequest(f"mutation Stop($id: ID!) {{ stopMessage(id: $id) {MESSAGE} }}")
 CLEAR = GraphQLRequest(

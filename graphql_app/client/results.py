@@ -54,6 +54,7 @@ def message_from(data: Mapping[str, Any]) -> Message:
 def conversation_from(data: Mapping[str, Any]) -> Conversation:
     return Conversation(
         id=data["id"],
+        title=data["title"],
         created_at=datetime.fromisoformat(data["createdAt"]),
         updated_at=datetime.fromisoformat(data["updatedAt"]),
     )

@@ -36,6 +36,7 @@ from graphql_app.messages import (
     ReplyError,
     Role,
     Status,
+    Usage,
     utf16_length,
     utf16_tail,
 )
@@ -45,6 +46,8 @@ from graphql_app.stores.rules import (
     check_repeated,
     reply_to_the_same,
     the_same_reply,
+    title_of,
+    usage_kept,
 )
 from graphql_app.stores.urls import kept_for, split_options, without_password
 from graphql_app.stores.watchers import Watchers
@@ -114,6 +117,7 @@ class _Row:
     replies: tuple[Ref, ...] = ()
     token: str | None = None
     error: ReplyError | None = None
+    usage: Usage | None = None
     lease: Lease | None = None
     renewals: int = 0
     expires_at: datetime | None = None
@@ -128,12 +132,13 @@ class _Row:
             created_at=self.created_at,
             reply_to_id=self.reply_to.id if self.reply_to else None,
             error=self.error,
+            usage=self.usage,
         )
 
     def message_when_added(self) -> Message:
         if self.role is Role.USER:
             return self.message()
-        return replace(self.message(), content="", status=Status.STREAMING, error=None)
+        return replace(self.message(), content="", status=Status.STREAMING, error=None, usage=None)
 
 
 @dataclass(slots=True, eq=False)
@@ -278,6 +283,7 @@ class MemoryStore:
             text=_Text(),
             token=draft.token,
             error=None,
+            usage=None,
             lease=lease,
             renewals=draft.renewals,
             expires_at=None,
@@ -345,6 +351,7 @@ class MemoryStore:
         at_offset: int | None = None,
         text: str = "",
         error: ReplyError | None = None,
+        usage: Usage | None = None,
     ) -> Message:
         row = self._reply(ref)
         if not row.status.is_final:
@@ -352,7 +359,10 @@ class MemoryStore:
                 if row.lease != lease:
                     raise FencedError(f"reply {ref.id!r} streams under {row.lease}, not {lease}")
                 _write(row.text, row.text.end if at_offset is None else at_offset, text)
+            row.usage = usage_kept(usage)
             self._end(row, status, error, by_producer=lease is not None)
+        elif row.usage is None:
+            row.usage = usage_kept(usage)
         return row.message()
 
     def _end(
@@ -420,7 +430,12 @@ class MemoryStore:
         # By the number of the last event: several may fall into one millisecond.
         found.sort(key=lambda item: item[1].last_number, reverse=True)
         return tuple(
-            Conversation(ref.id, thread.rows[0].created_at, thread.updated_at)
+            Conversation(
+                id=ref.id,
+                title=title_of(thread.rows[0].text.whole()),
+                created_at=thread.rows[0].created_at,
+                updated_at=thread.updated_at,
+            )
             for ref, thread in found[:first]
         )
 

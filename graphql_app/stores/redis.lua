@@ -19,6 +19,7 @@
 --   message:<message>            hash    conversation, created, and
 --                                          of a user's message: reply (the newest)
 --                                          of a reply: reply_to, topic, status, code, error,
+--                                                      usage (JSON, once it is known),
 --                                                      lease (while it streams),
 --                                                      token (if it was asked for later)
 --   replaced:<message>           list    the replies to it that others took the place of, oldest
@@ -319,13 +320,14 @@ end
 
 local function record(message)
   return {id_of(message),
-    fields('message', message, 'conversation', 'created', 'reply_to', 'status', 'code', 'error')}
+    fields('message', message,
+      'conversation', 'created', 'reply_to', 'status', 'code', 'error', 'usage')}
 end
 
 -- A reply as it was when it was added.
 local function record_when_added(message)
   local id, conversation, created, reply_to = unpack(record(message))
-  return {id, conversation, created, reply_to, 'STREAMING', false, false}
+  return {id, conversation, created, reply_to, 'STREAMING', false, false, false}
 end
 
 -- Records and texts of those messages, of one owner, that have these ids.
@@ -492,8 +494,9 @@ function operations.append(appends, ...)
   return {'ok', cjson.encode(outcomes)}
 end
 
--- A producer gives its lease, and text for an offset; an empty offset is the end.
-function operations.finish(reply, status, code, error, lease, at_offset, text)
+-- A producer gives its lease, and text for an offset; an empty offset is the end. A usage that is
+-- not empty is kept, unless there is one.
+function operations.finish(reply, status, code, error, lease, at_offset, text, usage)
   local its_status, its_lease = fields('message', reply, 'status', 'lease')
   if not its_status then
     return {no_reply(reply)}
@@ -514,6 +517,9 @@ function operations.finish(reply, status, code, error, lease, at_offset, text)
     if lease == '' then
       tell_holder(its_lease)
     end
+  end
+  if usage ~= '' then
+    call('HSETNX', key('message', reply), 'usage', usage)
   end
   return {'ok', shown(owner_of(reply), {id_of(reply)})}
 end
@@ -584,14 +590,16 @@ function operations.replies(looks, limit)
   return {'ok', found}
 end
 
-function operations.conversations(owner, first)
-  local found = {}
+-- Returns records, and how the oldest message of each conversation begins, in so many code units.
+function operations.conversations(owner, first, units)
+  local found, beginnings = {}, {}
   for index, id in ipairs(call('ZRANGE', key('conversations', owner), 0, first - 1, 'REV')) do
     local oldest = call('ZRANGE', key('added', owner .. id), 0, 0)[1] or ''
     found[index] = {id, call('HGET', key('message', owner .. oldest), 'created'),
       call('HGET', key('conversation', owner .. id), 'updated')}
+    beginnings[index] = call('GETRANGE', key('text', owner .. oldest), 0, 2 * units - 1)
   end
-  return {'ok', cjson.encode(found)}
+  return {'ok', cjson.encode(found), beginnings}
 end
 
 function operations.history(reply)

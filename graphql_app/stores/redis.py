@@ -62,10 +62,19 @@ from graphql_app.messages import (
     ReplyErrorCode,
     Role,
     Status,
+    Usage,
 )
 from graphql_app.stores.grouping import Grouped
 from graphql_app.stores.outage import Outage
-from graphql_app.stores.rules import EVENTS_IN_A_READ, the_same_reply
+from graphql_app.stores.rules import (
+    EVENTS_IN_A_READ,
+    TITLE_FROM,
+    milliseconds,
+    the_same_reply,
+    title_of,
+    usage_kept,
+    usage_of,
+)
 from graphql_app.stores.urls import flag, kept_for, port_of, split_options, without_password
 from graphql_app.stores.watchers import Watchers, split_names, topic_name
 
@@ -446,6 +455,7 @@ class RedisStore:
         at_offset: int | None = None,
         text: str = "",
         error: ReplyError | None = None,
+        usage: Usage | None = None,
     ) -> Message:
         records, texts = await self._server.ask(
             "finish",
@@ -456,6 +466,7 @@ class RedisStore:
             "" if lease is None else _lease_name(lease),
             "" if at_offset is None else at_offset,
             _encoded(text),
+            _usage_json(usage),
         )
         [message] = _messages(records, texts)
         return message
@@ -522,10 +533,18 @@ class RedisStore:
         return [results[look] for look in looks]
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
-        [found] = await self._server.ask("conversations", "", _owner(owner), first)
+        # One code unit more than a title is made from, and one for its other half.
+        found, beginnings = await self._server.ask(
+            "conversations", "", _owner(owner), first, TITLE_FROM + 2
+        )
         return tuple(
-            Conversation(id, _time(created), _time(updated))
-            for id, created, updated in json.loads(found)
+            Conversation(
+                id=id,
+                title=title_of(_decoded_head(beginning)),
+                created_at=_time(created),
+                updated_at=_time(updated),
+            )
+            for (id, created, updated), beginning in zip(json.loads(found), beginnings, strict=True)
         )
 
     async def history(self, reply: Ref) -> tuple[Message, ...]:
@@ -802,12 +821,26 @@ def _decoded(text: bytes) -> str:
     return text.decode("utf-16-le")
 
 
+def _decoded_head(text: bytes) -> str:
+    """A text that may end with the first half of a surrogate pair, without that."""
+    return text.decode("utf-16-le", "ignore")
+
+
 def _time(milliseconds: str) -> datetime:
     return EPOCH + timedelta(milliseconds=int(milliseconds))
 
 
 def _error(code: str, message: str) -> ReplyError | None:
     return ReplyError(ReplyErrorCode(code), message) if code else None
+
+
+def _usage_json(usage: Usage | None) -> str:
+    """What `usage_of` takes; empty if nothing is known."""
+    if usage_kept(usage) is None:
+        return ""
+    assert usage is not None
+    times = milliseconds(usage.time_to_first_token), milliseconds(usage.duration)
+    return json.dumps([usage.model, usage.input_tokens, usage.output_tokens, *times])
 
 
 def _slice(text: bytes, begin: int, end: int, status: str, code: str, error: str) -> Slice:
@@ -825,8 +858,9 @@ def _messages(records: bytes, texts: Sequence[bytes]) -> tuple[Message, ...]:
             created_at=_time(created),
             reply_to_id=reply_to or None,
             error=_error(code, error),
+            usage=usage_of(*json.loads(usage)) if usage else None,
         )
-        for (id, conversation, created, reply_to, status, code, error), text in zip(
+        for (id, conversation, created, reply_to, status, code, error, usage), text in zip(
             json.loads(records), texts, strict=True
         )
     )

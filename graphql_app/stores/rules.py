@@ -1,15 +1,69 @@
 """What all stores do alike."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from graphql_app.errors import MessageIdConflictError
 from graphql_app.interfaces import Added, Draft, ReplyDraft
-from graphql_app.messages import Ref
+from graphql_app.messages import Ref, Usage, utf16_head
 
 IDS_STAY_USED = timedelta(hours=24)
 """How long the ids of messages that were cleared are kept."""
 
 EVENTS_IN_A_READ = 100
+
+TITLE_LENGTH = 80
+"""The longest title, in code points."""
+
+TITLE_FROM = 1_024
+"""How much of a message a title is made from, in UTF-16 code units: whoever lists conversations
+does not read their longest messages."""
+
+
+def title_of(beginning: str) -> str:
+    """How a message begins, on one line.
+
+    Args:
+        beginning: the message, or more than the first TITLE_FROM code units of it.
+    """
+    head = utf16_head(beginning, TITLE_FROM)
+    title = " ".join(head.split())
+    if head == beginning and len(title) <= TITLE_LENGTH:
+        return title
+    return title[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+def usage_kept(usage: Usage | None) -> Usage | None:
+    """What is kept of a usage: its times in whole milliseconds, and nothing if it says nothing."""
+    if usage is None or usage == Usage():
+        return None
+    return replace(
+        usage,
+        time_to_first_token=_seconds(milliseconds(usage.time_to_first_token)),
+        duration=_seconds(milliseconds(usage.duration)),
+    )
+
+
+def usage_of(
+    model: str | None,
+    input_tokens: int | None,
+    output_tokens: int | None,
+    time_to_first_token: int | None,
+    duration: int | None,
+) -> Usage | None:
+    """A usage, from times in milliseconds; None if nothing of it is known."""
+    usage = Usage(
+        model, input_tokens, output_tokens, _seconds(time_to_first_token), _seconds(duration)
+    )
+    return None if usage == Usage() else usage
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1_000)
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1_000
 
 
 def reply_to_the_same(

@@ -8,9 +8,7 @@ import logging
 import math
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, cast
 
@@ -33,29 +31,23 @@ from graphql_app.api.queries import Query
 from graphql_app.api.requests import parse_operation
 from graphql_app.api.schema import ChatSchema, ContextDocument, schema
 from graphql_app.api.subscriptions import Subscription
-from graphql_app.api.transport import Transport
 from graphql_app.api.types import DateTime
-from graphql_app.api.websocket import WRITE
 from graphql_app.chat import ChatService
-from graphql_app.follower import Audiences, Following
-from graphql_app.interfaces import Draft, Lease
+from graphql_app.follower import Following
 from graphql_app.limits import Limits
 from graphql_app.messages import (
     Chunk,
-    ConversationRef,
     Message,
     MessageChanged,
     MessagesReset,
-    Ref,
     ReplyError,
     ReplyErrorCode,
     Role,
     Status,
-    utf16_length,
 )
-from graphql_app.pages import Pages
+from tests.api.sockets import Conversation, Reply, in_turn, told
 from tests.chats import settled
-from tests.faults import FaultyStore, ImmediateStore, leaking_nothing
+from tests.faults import leaking_nothing
 from tests.objects import alive
 
 T = TypeVar("T")
@@ -97,15 +89,21 @@ EVENTS = (
 class FixedChat:
     """Streams the same, whatever it is asked; and breaks where it is told to."""
 
-    def __init__(self, chunks: tuple[Chunk, ...] = CHUNKS, breaks: bool = False) -> None:
+    def __init__(
+        self,
+        chunks: tuple[Chunk, ...] = CHUNKS,
+        breaks: bool = False,
+        events: tuple[Any, ...] = EVENTS,
+    ) -> None:
         self._chunks = chunks
         self._breaks = breaks
+        self._events = events
 
     async def resume(self, *_: object, **__: object) -> AsyncGenerator[Chunk, None]:
         return self._stream(self._chunks)
 
     async def events(self, *_: object) -> AsyncGenerator[Any, None]:
-        return self._stream(EVENTS)
+        return self._stream(self._events)
 
     def newest(self, reset: MessagesReset, last: int | None) -> tuple[Message, ...]:
         return reset.messages[-Limits().checked_size("last", last) :]
@@ -263,17 +261,56 @@ async def test_an_error_in_one_event_is_the_same_and_the_next_events_come() -> N
     }
 
 
-async def test_an_event_leaves_nothing_behind() -> None:
-    events = 3_000
-    chunks = tuple(Chunk("reply", number, "x", Status.STREAMING) for number in range(2 * events))
-    query = 'subscription { resumeMessage(message: {id: "x"}) { messageId offset text status } }'
+@pytest.mark.parametrize(
+    "selected",
+    [
+        "offset text @include(if: $yes)",
+        "offset text @skip(if: $yes)",
+        "offset ... @include(if: $yes) { text }",
+        "offset ...Text",
+        "offset error @include(if: $yes) { code } text",
+        "offset error { code message @skip(if: $yes) }",
+    ],
+)
+async def test_one_document_selects_by_the_variables_of_each_operation(selected: str) -> None:
+    query = (
+        "subscription ($yes: Boolean!) "
+        f'{{ resumeMessage(message: {{id: "reply"}}) {{ {selected} }} }} '
+        + "fragment Text on StreamChunk { text @skip(if: $yes) }"
+        * ("...Text" in selected)
+    )
+
+    async def selected_by(schema: ChatSchema) -> list[list[Any]]:
+        return [
+            [result async for result in results(schema, query, FixedChat(), {"yes": yes})]
+            for yes in (True, False, True)
+        ]
+
+    ours = await selected_by(schema)
+    assert ours == await selected_by(stock_schema)
+    assert ours[0] == ours[2] != ours[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "events"),
+    [
+        ('resumeMessage(message: {id: "x"}) { messageId offset text status }', 3_000),
+        ("conversationEvents { ... on MessageChanged { message { id content } } }", 300),
+    ],
+    ids=["by a plan", "by graphql-core"],
+)
+async def test_an_event_leaves_nothing_behind(query: str, events: int) -> None:
+    chat = FixedChat(
+        tuple(Chunk("reply", number, "x", Status.STREAMING) for number in range(2 * events)),
+        events=(MessageChanged(USER),) * (2 * events),
+    )
 
     async def run(stream: AsyncGenerator[Any, None], count: int) -> None:
         for _ in range(count):
             await anext(stream)
 
-    stream = results(schema, query, FixedChat(chunks))
-    await run(stream, 500)
+    stream = results(schema, f"subscription {{ {query} }}", chat)
+    await run(stream, events // 6)
     tracemalloc.start()
     try:
         gc.collect()
@@ -284,164 +321,10 @@ async def test_an_event_leaves_nothing_behind() -> None:
     finally:
         tracemalloc.stop()
     await stream.aclose()
-    assert (after - before) / events < 20
+    assert after - before < 60_000
 
 
 # Over a socket: frames that are made from a template, pushed or sent.
-
-
-class Reply:
-    """A reply in a store, written by the test, and the chat that streams it."""
-
-    def __init__(self, id: str = "reply", store: FaultyStore | None = None) -> None:
-        self.store = store or ImmediateStore()
-        self.audiences = Audiences(self.store)
-        self.ref = Ref("", id)
-        self.end = 0
-        self._lease: Lease | None = None
-
-    async def begin(self) -> "Reply":
-        self._lease = await self.store.register(10)
-        await self.store.add(
-            Draft(Ref("", "question"), ConversationRef("", "c1"), "Why?", self.ref, 0), self._lease
-        )
-        return self
-
-    async def append(self, text: str) -> None:
-        assert self._lease is not None
-        await self.store.append(self.ref, self._lease, self.end, text)
-        self.end += utf16_length(text)
-
-    async def finish(self, status: Status, error: ReplyError | None, text: str = "") -> None:
-        await self.store.finish(
-            self.ref, status, lease=self._lease, at_offset=self.end, text=text, error=error
-        )
-
-    async def clear(self) -> None:
-        await self.store.clear(ConversationRef("", "c1"))
-
-    # What the schema asks a chat for.
-
-    async def send(self, *_: object) -> Following:
-        return self.audiences.follow(self.ref, 0, is_new=True)
-
-    async def resume(self, *_: object, **__: object) -> Following:
-        return self.audiences.follow(self.ref, 0)
-
-    @property
-    def has_followers(self) -> bool:
-        return bool(self.audiences._audiences) or self.store.watchers > 0
-
-
-Sink = Callable[[], bool]
-
-
-class Conversation:
-    """One socket of the application, without a network: what it is sent, and how."""
-
-    def __init__(self, schema: ChatSchema, reply: Reply, takes: Sink | None) -> None:
-        self._transport = Transport(
-            schema,
-            cast(ChatService, reply),
-            pages=Pages(Path("nowhere")),
-            max_body_bytes=10_000,
-            max_sockets=10,
-            max_operations_per_socket=10,
-            init_timeout_seconds=10,
-        )
-        self._takes = takes
-        self._extensions: dict[str, Any] = {
-            "extensions": {} if takes is None else {WRITE: self._write}
-        }
-        self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.texts: list[str] = []
-        self.written = 0
-
-    async def _send(self, message: Any) -> None:
-        if message["type"] == "websocket.send":
-            self.texts.append(message["text"])
-
-    def _write(self, text: bytes) -> bool:
-        assert self._takes is not None
-        if not self._takes():
-            return False
-        self.texts.append(text.decode())
-        self.written += 1
-        return True
-
-    def say(self, frame: object) -> None:
-        self._inbox.put_nowait({"type": "websocket.receive", "text": json.dumps(frame)})
-
-    def leave(self) -> None:
-        self._inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
-
-    def subscribe(
-        self, query: str, variables: dict[str, Any] | None = None, *, id: str = "1"
-    ) -> None:
-        payload = {"query": query, "variables": variables}
-        self.say({"id": id, "type": "subscribe", "payload": payload})
-
-    @property
-    def frames(self) -> list[Any]:
-        """All frames, with the order of the keys of every object."""
-        return [json.loads(text, object_pairs_hook=list) for text in self.texts]
-
-    @property
-    def values(self) -> list[Any]:
-        return [json.loads(text) for text in self.texts]
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Conversation"]:
-        scope = {
-            "type": "websocket",
-            "path": "/graphql",
-            "headers": [],
-            "query_string": b"",
-            "subprotocols": ["graphql-transport-ws"],
-            **self._extensions,
-        }
-        self._inbox.put_nowait({"type": "websocket.connect"})
-        self.say({"type": "connection_init"})
-        serving = asyncio.ensure_future(self._transport(scope, self._inbox.get, self._send))
-        await settled()
-        assert self.values == [{"type": "connection_ack"}]
-        self.texts.clear()
-        try:
-            yield self
-        finally:
-            self.leave()
-            await asyncio.wait_for(serving, 10)
-            await settled()
-
-
-def in_turn(*answers: bool) -> Sink:
-    """A sink that takes and refuses in this order, over and over."""
-    state = {"next": 0}
-
-    def takes() -> bool:
-        state["next"] += 1
-        return answers[state["next"] % len(answers)]
-
-    return takes
-
-
-async def told(
-    schema: ChatSchema,
-    steps: Callable[[Reply, Conversation], AsyncIterator[None]],
-    *,
-    takes: Sink | None = None,
-    id: str = "reply",
-    store: FaultyStore | None = None,
-) -> Conversation:
-    """What a socket of this schema is sent, while something happens step by step."""
-    with leaking_nothing():
-        reply = await Reply(id, store).begin()
-        async with Conversation(schema, reply, takes).opened() as socket:
-            async for _ in steps(reply, socket):
-                await settled()
-            await settled()
-    assert not reply.has_followers
-    return socket
 
 
 AWKWARD_IDS = st.one_of(
@@ -595,6 +478,20 @@ async def test_words_are_pushed_and_their_frames_are_what_a_client_expects() -> 
         '{"id":"1","type":"next","payload":{"data":{"resumeMessage":{"offset":3,"text":" two"}}}}'
     )
     assert socket.values[-1] == {"id": "1", "type": "complete"}
+
+
+async def test_chunks_that_come_from_elsewhere_than_a_follower_are_sent_all_the_same() -> None:
+    sockets = []
+    for each in (schema, stock_schema):
+        chat = cast(ChatService, FixedChat())
+        async with Conversation(each, chat, in_turn(True)).opened() as socket:
+            socket.subscribe(
+                'subscription { resumeMessage(message: {id: "r"}) { text error { code } } }'
+            )
+            await settled()
+        sockets.append(socket)
+    assert sockets[0].frames == sockets[1].frames
+    assert len(sockets[0].frames) == len(CHUNKS) + 1
 
 
 async def test_a_server_without_extensions_will_do() -> None:
@@ -909,16 +806,23 @@ async def test_an_idle_operation_keeps_nothing_of_a_long_document(root: str, wor
 
 
 class Notes:
-    """What extensions noted."""
+    """What extensions noted, and how many frames had been sent then."""
 
     seen: list[Any] = []  # noqa: RUF012
+    socket: Conversation | None = None
+
+    @classmethod
+    def end(cls, result: Any) -> None:
+        assert cls.socket is not None
+        code = result.errors and result.errors[0].extensions["code"]
+        cls.seen.append(("ends", code, len(cls.socket.texts)))
 
 
 @pytest.fixture(autouse=True)
 def notes() -> Iterator[list[Any]]:
     Notes.seen = []
     yield Notes.seen
-    Notes.seen = []
+    Notes.seen, Notes.socket = [], None
 
 
 class NotesResults(SchemaExtension):
@@ -1018,7 +922,7 @@ class TimesOperations(SchemaExtension):
         try:
             yield
         finally:
-            Notes.seen.append("ends")
+            Notes.end(self.execution_context.result)
 
     def on_execute(self) -> Iterator[None]:
         Notes.seen.append("executes")
@@ -1032,7 +936,7 @@ class TimesOperationsAsynchronously(SchemaExtension):
             yield
         finally:
             await asyncio.sleep(0)
-            Notes.seen.append("ends")
+            Notes.end(self.execution_context.result)
 
     def on_execute(self) -> Iterator[None]:
         Notes.seen.append("executes")
@@ -1046,6 +950,7 @@ async def test_an_operation_lasts_for_its_extensions_until_its_last_frame(
     notes: list[Any], extension: type[SchemaExtension], end: str, words: int
 ) -> None:
     async def steps(reply: Reply, socket: Conversation) -> AsyncIterator[None]:
+        Notes.socket = socket
         socket.subscribe('subscription { resumeMessage(message: {id: "r"}) { text } }')
         yield
         for number in range(words):
@@ -1065,7 +970,9 @@ async def test_an_operation_lasts_for_its_extensions_until_its_last_frame(
             case "close":
                 socket.leave()
         yield
-        assert Notes.seen == ["begins", "executes", "ends"]
+        failed = {"clear": "MESSAGE_CLEARED", "defect": "INTERNAL_SERVER_ERROR"}
+        sent = 1 + words + (end in ("done", *failed))
+        assert Notes.seen == ["begins", "executes", ("ends", failed.get(end), sent)]
 
     seen = []
     for each in (
@@ -1076,6 +983,25 @@ async def test_an_operation_lasts_for_its_extensions_until_its_last_frame(
         ours = await told(each, steps, takes=in_turn(True))
         seen.append((ours.frames, list(notes)))
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("extension", [TimesOperations, TimesOperationsAsynchronously])
+async def test_a_client_that_is_lost_is_no_error_for_an_extension_that_waits_for_the_end(
+    caplog: pytest.LogCaptureFixture, extension: type[SchemaExtension]
+) -> None:
+    async def steps(reply: Reply, socket: Conversation) -> AsyncIterator[None]:
+        Notes.socket = socket
+        socket.subscribe('subscription { resumeMessage(message: {id: "r"}) { text } }')
+        yield
+        socket.is_lost = True
+        await reply.append("One")
+        yield
+        assert not reply.has_followers
+        assert Notes.seen == ["begins", "executes", ("ends", None, 1)]
+
+    lasting = schema_with(extension, execution_context_class=EventExecutor)
+    await told(lasting, steps, takes=in_turn(False))
+    assert not caplog.records
 
 
 async def test_an_extension_that_only_looks_at_the_beginning_does_not_make_events_dear() -> None:

@@ -22,7 +22,7 @@ def message(content: str, role: Role = Role.USER) -> Message:
 @example("one")
 @example("e\u0301\u00a0\u2003日本語 😀")
 async def test_the_echo_says_any_text_back_exactly(content: str) -> None:
-    assert "".join([text async for text in echo(0)([message(content)])]) == content
+    assert "".join([str(text) async for text in echo(0)([message(content)])]) == content
 
 
 async def test_the_echo_repeats_the_last_message() -> None:

@@ -21,7 +21,7 @@ def history(questions: int) -> list[Message]:
     ("questions", "answer"), [(1, PLAIN), (2, MARKDOWN), (3, LONG), (4, PLAIN), (5, MARKDOWN)]
 )
 async def test_the_answers_come_in_turn(questions: int, answer: str) -> None:
-    said = [text async for text in simulated(0)(history(questions))]
+    said = [str(text) async for text in simulated(0)(history(questions))]
     assert "".join(said) == answer
 
 

@@ -5,7 +5,17 @@ import uuid
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from graphql_app.interfaces import Added, Draft, Events, Lease, ReplyDraft, Slice, Store, Topic
+from graphql_app.interfaces import (
+    PRODUCER_LOST,
+    Added,
+    Draft,
+    Events,
+    Lease,
+    ReplyDraft,
+    Slice,
+    Store,
+    Topic,
+)
 from graphql_app.messages import (
     ConversationRef,
     Message,
@@ -14,6 +24,7 @@ from graphql_app.messages import (
     Ref,
     ReplyError,
     Status,
+    Usage,
 )
 
 PATIENCE_SECONDS = 10.0
@@ -86,15 +97,28 @@ class Scene:
         text: str = "",
         at_offset: int | None = None,
         error: ReplyError | None = None,
+        usage: Usage | None = None,
     ) -> Message:
         """The producer's own end."""
         return await self.store.finish(
-            self.ref(reply), status, lease=self.lease, at_offset=at_offset, text=text, error=error
+            self.ref(reply),
+            status,
+            lease=self.lease,
+            at_offset=at_offset,
+            text=text,
+            error=error,
+            usage=usage,
         )
 
     async def stop(self, reply: str) -> Message:
         """An end that anybody may write."""
         return await self.store.finish(self.ref(reply), Status.STOPPED)
+
+    async def learn(self, reply: str, usage: Usage) -> Message:
+        """What a producer tells of a reply that it takes to have been ended by somebody else."""
+        return await self.store.finish(
+            self.ref(reply), Status.ERROR, error=PRODUCER_LOST, usage=usage
+        )
 
     async def read(self, reply: str, after_offset: int = 0) -> Slice:
         return await self.store.read(self.ref(reply), after_offset)

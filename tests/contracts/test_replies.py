@@ -267,6 +267,30 @@ async def test_many_may_be_asked_for_their_replies_at_the_same_moment(scene: Sce
     ] * 5  # fmt: skip
 
 
+async def test_those_who_ask_at_the_same_moment_may_want_different_numbers(
+    scene: Scene, stranger: Scene
+) -> None:
+    await scene.answered("m1", "n1", "n2")
+    await stranger.answered("m1", "o1")
+    found = await asyncio.gather(
+        *(scene.replies("m1", last=last) for last in (1, 2, 3, 4)),
+        stranger.replies("m1", last=1),
+        stranger.replies("m1", last=2),
+        scene.replies("unknown"),
+        scene.replies("n1"),
+    )
+    assert found == [
+        ["n2"],
+        ["n1", "n2"],
+        ["r-m1", "n1", "n2"],
+        ["r-m1", "n1", "n2"],
+        ["o1"],
+        ["r-m1", "o1"],
+        [],
+        [],
+    ]
+
+
 async def test_nothing_but_a_users_message_has_replies(scene: Scene, stranger: Scene) -> None:
     await scene.answered("m1", NEW)
     for id in ("r-m1", NEW, "unknown"):

@@ -161,6 +161,17 @@ async def test_a_replaced_reply_expires_alone_without_an_event_and_the_newest_ta
     assert await expiring.clear() == 0
 
 
+async def test_a_conversation_is_called_as_the_oldest_message_begins_that_is_left(
+    expiring: Scene,
+) -> None:
+    await expiring.add("m1", "The first")
+    await expiring.add("m2", "The second")
+    await expiring.finish("r-m1")
+    await gone(expiring, "r-m1")
+    [conversation] = await expiring.store.conversations(expiring.owner, 10)
+    assert conversation.title == "The second"
+
+
 async def test_the_end_of_its_time_is_no_use_of_a_conversation(expiring: Scene) -> None:
     await expiring.add("m1", conversation="c1")
     await expiring.add("m2", conversation="c1")

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from graphql_app.errors import MessageClearedError, MessageNotFoundError
-from graphql_app.interfaces import Topic
-from graphql_app.messages import MessagesReset
+from graphql_app.errors import FencedError, MessageClearedError, MessageNotFoundError
+from graphql_app.interfaces import Lease, Topic
+from graphql_app.messages import MessagesReset, utf16_length, utf16_tail
 from graphql_app.stores.memory import MemoryStore
 from tests.contracts.scene import Scene, reset_of
 from tests.faults import FaultyStore
@@ -199,6 +199,28 @@ async def test_of_what_was_cleared_only_the_ids_are_kept() -> None:
     assert not store._rows
     assert not thread.rows
     assert not thread.log
+
+
+@pytest.mark.parametrize("offset", range(12))
+async def test_a_reply_in_pieces_is_read_from_anywhere_as_if_it_were_one(
+    scene: Scene, offset: int
+) -> None:
+    await scene.add("m1")
+    text = ""
+    for piece in ("one", "\u65e5", "\U0001f600!", "a\U0001f600b"):
+        await scene.append("r-m1", utf16_length(text), piece)
+        text += piece
+        read = (await scene.read("r-m1", offset))[:3]
+        assert read == (*utf16_tail(text, offset), utf16_length(text))
+
+
+async def test_a_lease_is_who_holds_it_and_since_when(scene: Scene) -> None:
+    await scene.add("m1")
+    same = Lease(scene.lease.id, scene.lease.epoch)
+    await scene.store.append(scene.ref("r-m1"), same, 0, "One")
+    assert (await scene.read("r-m1")).text == "One"
+    with pytest.raises(FencedError):
+        await scene.store.append(scene.ref("r-m1"), Lease(same.id, same.epoch + 1), 3, " two")
 
 
 async def test_text_of_a_reply_that_has_ended_is_kept_in_one_piece() -> None:

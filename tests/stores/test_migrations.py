@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from graphql_app.errors import ConfigurationError, MessageIdConflictError
-from graphql_app.messages import Status
+from graphql_app.messages import Status, Usage
 from graphql_app.stores import open_store
 from graphql_app.stores.sql import migrations
 from graphql_app.stores.sql.store import SqlStore
@@ -178,6 +178,9 @@ def test_old_replies_are_the_newest_to_their_messages_and_may_be_replaced(url: s
         assert await scene.replies("m1") == ["r-m1", "n1"]
         assert (await scene.message("n1")).created_at == (await scene.message("r-m1")).created_at
         await scene.finish("n1")
+        assert (await scene.message("r-m2")).usage is None
+        usage = Usage(model="model-1", duration=1.5)
+        assert (await scene.learn("r-m2", usage)).usage == usage
         await store.close()
 
     def check(connection: Connection) -> None:

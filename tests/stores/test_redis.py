@@ -22,6 +22,7 @@ from graphql_app.errors import (
 from graphql_app.messages import Status
 from graphql_app.stores import open_store
 from graphql_app.stores.redis import GROUP_BYTES, POLL_SECONDS, RedisStore
+from tests.api.queries import answer
 from tests.contracts.backends import BACKENDS
 from tests.contracts.scene import PATIENCE_SECONDS, Alarm, Scene, reset_of, shown
 from tests.faults import leaking_nothing
@@ -435,6 +436,25 @@ async def test_the_replies_to_all_messages_of_a_list_come_in_a_few_round_trips(
     assert found == [[f"r-{id}"] for id in ids]
 
 
+@pytest.mark.parametrize(
+    ("query", "calls"),
+    [
+        ('{ messages(conversationId: "c1") { id replies { id } } }', 2),
+        ("{ conversations { id title } }", 1),
+    ],
+    ids=["a list", "conversations"],
+)
+async def test_a_list_is_read_at_once_with_what_belongs_to_each_of_it(
+    scene: Scene, admin: redis.Redis, query: str, calls: int
+) -> None:
+    for number in range(20):
+        await scene.answered(f"m{number}", f"n{number}")
+        await scene.answered(f"o{number}", conversation=f"c{number + 2}")
+    before = calls_of_scripts(admin)
+    await answer(scene.store, "owner", query)
+    assert calls_of_scripts(admin) - before == calls
+
+
 async def test_long_replies_are_listed_in_several_groups(scene: Scene) -> None:
     text = "日" * (GROUP_BYTES // 5)
     ids = [f"m{number}" for number in range(6)]
@@ -816,32 +836,40 @@ async def test_neither_writes_nor_renewals_wait_behind_thousands_of_reads(
 async def test_no_call_fails_and_nothing_is_doubled_when_connections_are_cut(
     scene: Scene, admin: redis.Redis
 ) -> None:
+    """No call is cut twice: each is tried once more, and no more often."""
     ids = [f"m{number}" for number in range(10)]
     await asyncio.gather(*map(scene.add, ids))
     over = asyncio.Event()
+    done = [0] * 2 * len(ids)
 
-    async def write(id: str) -> int:
+    async def write(number: int) -> int:
         at_offset = 0
         while not over.is_set():
-            await scene.append(f"r-{id}", at_offset, "x")
+            await scene.append(f"r-{ids[number]}", at_offset, "x")
             at_offset += 1
+            done[number] += 1
         return at_offset
 
-    async def look(id: str) -> None:
+    async def look(number: int) -> None:
         while not over.is_set():
-            await scene.read(f"r-{id}")
-            await scene.message(f"r-{id}")
+            await scene.read(f"r-{ids[number]}")
+            await scene.message(f"r-{ids[number]}")
             await scene.renew(*(f"r-{id}" for id in ids))
+            done[len(ids) + number] += 1
 
-    writing = [asyncio.create_task(write(id)) for id in ids]
-    looking = [asyncio.create_task(look(id)) for id in ids]
+    writing = [asyncio.create_task(write(number)) for number in range(len(ids))]
+    looking = [asyncio.create_task(look(number)) for number in range(len(ids))]
     for _ in range(40):
-        await asyncio.sleep(0.05)
+        before = done.copy()
+        while any(now < then + 2 for then, now in zip(before, done, strict=True)):
+            await asyncio.sleep(0.005)
+            if failed := [task for task in (*writing, *looking) if task.done()]:
+                await asyncio.gather(*failed)
         admin.client_kill_filter(_type="normal", skipme=True)
     over.set()
     ends = await asyncio.gather(*writing)
     await asyncio.gather(*looking)
-    assert min(ends) > 40
+    assert min(ends) >= 80
     for id, end in zip(ids, ends, strict=True):
         assert (await scene.read(f"r-{id}")).text == "x" * end
 

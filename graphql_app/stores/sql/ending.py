@@ -1,14 +1,23 @@
 """Ending replies: their pieces become their content, and each end is an event."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Update, delete, func, select, update
 
 from graphql_app.errors import FencedError
 from graphql_app.interfaces import PRODUCER_LOST, Lease
-from graphql_app.messages import ConversationRef, Message, Ref, ReplyError, Role, Status
+from graphql_app.messages import (
+    ConversationRef,
+    Message,
+    Ref,
+    ReplyError,
+    Role,
+    Status,
+    Usage,
+)
+from graphql_app.stores.rules import usage_kept
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.leasing import notify_holders
 from graphql_app.stores.sql.reading import Reading
@@ -21,6 +30,7 @@ from graphql_app.stores.sql.rows import (
     json_of,
     message_of,
     same,
+    usage_values,
     written,
 )
 from graphql_app.stores.sql.steps import News, UndoError
@@ -78,14 +88,22 @@ class Ending:
         lease: Lease | None,
         at_offset: int | None,
         text: str,
+        usage: Usage | None,
     ) -> Message:
-        """A step; it is undone if the reply was added while it was looked for."""
+        """A step; it is undone if others change the reply while it is looked for."""
+        usage = usage_kept(usage)
         streaming = self._locked(connection, [ref])
         if not streaming:
             row = self._reading.reply(connection, ref)
             if row.epoch is not None:
                 raise UndoError
-            return message_of(row, row.content)
+            ended = message_of(row, row.content)
+            if usage is None or ended.usage is not None:
+                return ended
+            changed = connection.execute(LEARN.where(*is_message(ref)).values(usage_values(usage)))
+            if not changed.rowcount:
+                raise UndoError
+            return replace(ended, usage=usage)
         [reply] = streaming
         row = reply.row
         # Read after the reply was locked: no piece can follow.
@@ -94,7 +112,16 @@ class Ending:
             if (row.epoch, row.lease) != (lease.epoch, lease.id):
                 raise FencedError(f"reply {ref.id!r} does not stream under {lease}")
             content = written(content, at_offset, text)
-        self._end(connection, news, END, [reply], status, error, content=content)
+        self._end(
+            connection,
+            news,
+            END,
+            [reply],
+            status,
+            error,
+            content=content,
+            **usage_values(usage),
+        )
         if lease is None:
             notify_holders(connection, news, [row.epoch])
         return Message(
@@ -106,6 +133,7 @@ class Ending:
             created_at=datetime_of(row.created_at),
             reply_to_id=row.reply_to,
             error=error,
+            usage=usage,
         )
 
     def lose(self, connection: Connection, news: News, epochs: Mapping[Ref, int]) -> int:
@@ -142,7 +170,7 @@ class Ending:
         replies: Sequence[_Streaming],
         status: Status,
         error: ReplyError | None,
-        **contents: str,
+        **values: Any,
     ) -> None:
         """Ends replies, with a statement that takes what `END` takes."""
         now = max(reply.conversation.now for reply in replies)
@@ -154,7 +182,7 @@ class Ending:
             ends.append(
                 {
                     **its(reply.ref.owner, reply.ref.id),
-                    **contents,
+                    **values,
                     "status": status.value,
                     "error_code": error and error.code.value,
                     "error_message": error and error.message,
@@ -176,5 +204,8 @@ class Ending:
 
 
 END = update(messages).where(messages.c.owner == ITS_OWNER, messages.c.id == ITS_ID)
+LEARN = update(messages).where(
+    messages.c.epoch.is_(None), *(messages.c[name].is_(None) for name in usage_values(None))
+)
 USE = update(conversations).where(conversations.c.owner == ITS_OWNER, conversations.c.id == ITS_ID)
 DROP = delete(pieces).where(pieces.c.owner == ITS_OWNER, pieces.c.message == ITS_ID)

@@ -174,6 +174,7 @@ class PostgresStore(SqlStore):
         await self._listener.close()
         await self._appends.close()
         await self._reads.close()
+        await self._replies.close()
         await self._looks.close()
         pools, self._pools = self._pools, None
         with suppress(TimeoutError):

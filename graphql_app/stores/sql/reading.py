@@ -1,12 +1,15 @@
 """Reading what is there. Where a snapshot matters, it is one statement."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     Connection,
     Integer,
+    ScalarSelect,
+    and_,
     bindparam,
     case,
     false,
@@ -27,12 +30,11 @@ from graphql_app.messages import (
     Ref,
     Role,
 )
-from graphql_app.stores.rules import EVENTS_IN_A_READ
+from graphql_app.stores.rules import EVENTS_IN_A_READ, TITLE_FROM, title_of
 from graphql_app.stores.sql.dialect import Dialect
 from graphql_app.stores.sql.rows import (
-    ITS_ID,
-    ITS_OWNER,
     Cursor,
+    Look,
     Place,
     are_in,
     are_listed,
@@ -40,7 +42,6 @@ from graphql_app.stores.sql.rows import (
     end_of,
     is_conversation,
     is_message,
-    its,
     json_of,
     message_of,
     message_when,
@@ -48,6 +49,8 @@ from graphql_app.stores.sql.rows import (
     slice_of,
 )
 from graphql_app.stores.sql.tables import cleared, conversations, messages, pieces
+
+T = TypeVar("T")
 
 
 class Reading:
@@ -91,27 +94,37 @@ class Reading:
             .join(conversations, same(conversations, given))
             .where(conversations.c.sequence > given.c.cursor)
         )
-        question = messages.alias("question")
+        given = dialect.given("owner", "id")
+        question, older = messages.alias("question"), messages.alias("older")
         last: BindParameter[int] = bindparam("last", type_=Integer)
-        replaced = (
-            select(messages.c.id)
+        first_number = (
+            select(older.c.replaced)
             .where(
-                messages.c.owner == ITS_OWNER,
-                messages.c.reply_to == ITS_ID,
-                messages.c.replaced.is_not(None),
+                older.c.owner == given.c.owner,
+                older.c.reply_to == given.c.id,
+                older.c.replaced.is_not(None),
             )
-            .order_by(messages.c.replaced.desc())
-            .limit(last)
-            .subquery()
+            .order_by(older.c.replaced.desc())
+            .offset(last - 1)
+            .limit(1)
+            .scalar_subquery()
         )
-        newest = select(question.c.newest_reply).where(
-            question.c.owner == ITS_OWNER, question.c.id == ITS_ID
+        replaced = select(messages.c.owner, messages.c.id).join(
+            given,
+            and_(
+                messages.c.owner == given.c.owner,
+                messages.c.reply_to == given.c.id,
+                messages.c.replaced.is_not(None),
+                messages.c.replaced >= func.coalesce(first_number, 0),
+            ),
         )
-        ids = select(replaced.c.id).union_all(newest)
-        self._replies = (
-            self._whole.where(messages.c.owner == ITS_OWNER, messages.c.id.in_(ids))
-            .order_by(messages.c.replaced.desc().nulls_first())
-            .limit(last)
+        newest = select(question.c.owner, question.c.newest_reply).join(
+            given, and_(same(question, given), question.c.newest_reply.is_not(None))
+        )
+        found = replaced.union_all(newest).subquery("found")
+        # Of each question the newest `last` replies, or one more, oldest first.
+        self._replies = self._whole.join(found, same(messages, found)).order_by(
+            messages.c.replaced.asc().nulls_last()
         )
         given = dialect.given("owner", "id")
         self._cleared = select(cleared.c.owner, cleared.c.id).join(given, same(cleared, given))
@@ -179,8 +192,15 @@ class Reading:
             statement = statement.where(messages.c.added < added)
         return _oldest_first(connection, statement)
 
-    def replies(self, connection: Connection, ref: Ref, last: int) -> tuple[Message, ...]:
-        return _oldest_first(connection, self._replies, {**its(ref.owner, ref.id), "last": last})
+    def replies(self, connection: Connection, looks: Sequence[Look]) -> list[tuple[Message, ...]]:
+        found: dict[Look, list[Message]] = {look: [] for look in looks}
+        for last in {look.last for look in looks}:
+            asked = {(look.ref.owner, look.ref.id) for look in found if look.last == last}
+            given = {"given": json_of(list(asked)), "last": last}
+            for row in connection.execute(self._replies, given):
+                look = Look(Ref(row.owner, row.reply_to), last)
+                found[look].append(message_of(row, row.text))
+        return [tuple(found[look][-look.last :]) for look in looks]
 
     def history(self, connection: Connection, ref: Ref) -> tuple[Message, ...]:
         reply = self.reply(connection, ref)
@@ -202,25 +222,26 @@ class Reading:
     def conversations(
         self, connection: Connection, owner: str, first: int
     ) -> tuple[Conversation, ...]:
-        oldest = (
-            select(messages.c.created_at)
-            .where(
-                messages.c.owner == conversations.c.owner,
-                messages.c.conversation == conversations.c.id,
-                messages.c.replaced.is_(None),
-            )
-            .order_by(messages.c.added)
-            .limit(1)
-            .scalar_subquery()
-        )
+        created_at = _of_the_oldest(messages.c.created_at)
+        beginning = _of_the_oldest(func.substr(messages.c.content, 1, TITLE_FROM + 1))
         statement = (
-            select(conversations.c.id, conversations.c.updated_at, oldest.label("created_at"))
-            .where(conversations.c.owner == owner, oldest.is_not(None))
+            select(
+                conversations.c.id,
+                conversations.c.updated_at,
+                created_at.label("created_at"),
+                beginning.label("beginning"),
+            )
+            .where(conversations.c.owner == owner, created_at.is_not(None))
             .order_by(conversations.c.used.desc())
             .limit(first)
         )
         return tuple(
-            Conversation(row.id, datetime_of(row.created_at), datetime_of(row.updated_at))
+            Conversation(
+                id=row.id,
+                title=title_of(row.beginning),
+                created_at=datetime_of(row.created_at),
+                updated_at=datetime_of(row.updated_at),
+            )
             for row in connection.execute(statement)
         )
 
@@ -274,6 +295,21 @@ class Reading:
         ).all()
         found = tuple(message_of(row, row.text) for row in rows if row.added is not None)
         return Events((MessagesReset(conversation.id, found),), rows[0].cursor if rows else 0)
+
+
+def _of_the_oldest(value: ColumnElement[T]) -> ScalarSelect[T]:
+    """What the oldest listed message of a conversation has."""
+    return (
+        select(value)
+        .where(
+            messages.c.owner == conversations.c.owner,
+            messages.c.conversation == conversations.c.id,
+            messages.c.replaced.is_(None),
+        )
+        .order_by(messages.c.added)
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _missing(ref: Ref, cleared: Collection[Ref]) -> MessageClearedError | MessageNotFoundError:

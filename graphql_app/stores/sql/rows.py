@@ -17,10 +17,11 @@ from graphql_app.messages import (
     ReplyErrorCode,
     Role,
     Status,
+    Usage,
     utf16_length,
     utf16_tail,
 )
-from graphql_app.stores.rules import check_repeated
+from graphql_app.stores.rules import check_repeated, milliseconds, usage_of
 from graphql_app.stores.sql.tables import cleared, conversations, leases, messages, pieces
 
 
@@ -44,6 +45,14 @@ class Place:
 
     ref: Ref
     after_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A user's message, and how many of the newest replies to it are wanted."""
+
+    ref: Ref
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,7 @@ def message_of(row: Any, content: str) -> Message:
         created_at=datetime_of(row.created_at),
         reply_to_id=row.reply_to,
         error=error_of(row),
+        usage=usage_in(row),
     )
 
 
@@ -163,6 +173,28 @@ def message_when(row: Any) -> Message:
         created_at=datetime_of(row.created_at),
         reply_to_id=row.reply_to,
     )
+
+
+def usage_in(row: Any) -> Usage | None:
+    return usage_of(
+        row.model,
+        row.input_tokens,
+        row.output_tokens,
+        row.first_token_milliseconds,
+        row.duration_milliseconds,
+    )
+
+
+def usage_values(usage: Usage | None) -> dict[str, Any]:
+    """A usage as the columns of a reply."""
+    usage = usage or Usage()
+    return {
+        "model": usage.model,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "first_token_milliseconds": milliseconds(usage.time_to_first_token),
+        "duration_milliseconds": milliseconds(usage.duration),
+    }
 
 
 def error_of(row: Any) -> ReplyError | None:

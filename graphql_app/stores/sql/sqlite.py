@@ -172,6 +172,7 @@ class SqliteStore(SqlStore):
         await self._poller.close()
         await self._appends.close()
         await self._reads.close()
+        await self._replies.close()
         await self._looks.close()
         opened = (self._writer, self._readers, self._keepers)
         self._writer = self._readers = self._keepers = None

@@ -22,7 +22,15 @@ from sqlalchemy import Connection
 
 from graphql_app.errors import FencedError, StoreUnavailableError
 from graphql_app.interfaces import Added, Draft, Events, Lease, ReplyDraft, Slice, Topic
-from graphql_app.messages import Conversation, ConversationRef, Message, Ref, ReplyError, Status
+from graphql_app.messages import (
+    Conversation,
+    ConversationRef,
+    Message,
+    Ref,
+    ReplyError,
+    Status,
+    Usage,
+)
 from graphql_app.stores.grouping import Grouped
 from graphql_app.stores.outage import Outage
 from graphql_app.stores.rules import IDS_STAY_USED
@@ -34,7 +42,7 @@ from graphql_app.stores.sql.ending import Ending
 from graphql_app.stores.sql.leasing import Leasing
 from graphql_app.stores.sql.reading import Reading
 from graphql_app.stores.sql.removing import Removing
-from graphql_app.stores.sql.rows import Cursor, Piece, Place
+from graphql_app.stores.sql.rows import Cursor, Look, Piece, Place
 from graphql_app.stores.sql.steps import News, UndoError
 
 T = TypeVar("T")
@@ -84,6 +92,7 @@ class SqlStore(ABC):
             self._append_all, rest_seconds=self.append_rest_seconds, most=APPENDS_IN_A_GROUP
         )
         self._reads = Grouped[Place, Slice](self._read_all, most=READS_IN_A_GROUP)
+        self._replies = Grouped[Look, tuple[Message, ...]](self._replies_all, most=READS_IN_A_GROUP)
         self._looks = Grouped[Cursor, bool](self._changed_all, most=READS_IN_A_GROUP)
         self._housekeeping_at = 0.0
 
@@ -260,10 +269,11 @@ class SqlStore(ABC):
         at_offset: int | None = None,
         text: str = "",
         error: ReplyError | None = None,
+        usage: Usage | None = None,
     ) -> Message:
         return await self._write_again(
             lambda connection, news: self._ending.finish(
-                connection, news, ref, status, error, lease, at_offset, text
+                connection, news, ref, status, error, lease, at_offset, text, usage
             )
         )
 
@@ -319,7 +329,11 @@ class SqlStore(ABC):
         )
 
     async def replies(self, ref: Ref, last: int) -> tuple[Message, ...]:
-        return await self._look(lambda connection: self._reading.replies(connection, ref, last))
+        # Whoever shows a list asks for the replies to each message in it.
+        return await self._replies(Look(ref, last))
+
+    async def _replies_all(self, group: Sequence[Look]) -> Sequence[tuple[Message, ...]]:
+        return await self._look(lambda connection: self._reading.replies(connection, group))
 
     async def conversations(self, owner: str, first: int) -> tuple[Conversation, ...]:
         return await self._look(

@@ -63,6 +63,12 @@ messages = Table(
     Column("replaced", BigInteger),
     # Of the draft that a reply was added by alone; NULL for one that came with its message.
     Column("token", Text),
+    # What a reply took; NULL is what nobody knows.
+    Column("model", Text),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("first_token_milliseconds", BigInteger),
+    Column("duration_milliseconds", BigInteger),
 )
 Index(
     "message_added",
