@@ -6,7 +6,7 @@ import { backoff } from "./backoff";
 
 // A socket that says nothing for so long is asked for a word, and has so long to answer. Together they
 // are under the 8 seconds in which a dead one has to be found.
-const QUIET = 4000;
+const QUIET = 3000;
 const ANSWER = 3000;
 // The same when there is a reason to doubt it; and how long a connection may take.
 const DOUBT = 2000;

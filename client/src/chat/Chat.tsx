@@ -2,7 +2,7 @@ import { useEffect, useRef } from "react";
 
 import { announce } from "./components/announce";
 import { Composer } from "./components/Composer";
-import { Transcript, type TranscriptHandle } from "./components/Transcript";
+import { Transcript } from "./components/Transcript";
 import type { Conversation } from "./conversation";
 import { MessageRow } from "./MessageRow";
 import type { View } from "./view";
@@ -10,7 +10,7 @@ import type { View } from "./view";
 /** One conversation: what was said, and the box to write in. */
 export function Chat({ conversation, view }: { conversation: Conversation; view: View }) {
   const { isReplying, isInterrupted, lastEnd, problem } = view;
-  const transcript = useRef<TranscriptHandle>(null);
+  const transcript = useRef<Transcript>(null);
   useBoundaries(view);
 
   function send(content: string) {

@@ -134,8 +134,6 @@ export class Transcript extends Component<Props> {
   }
 }
 
-export type TranscriptHandle = Transcript;
-
 function topOf(row: HTMLElement | undefined): number {
   return row?.getBoundingClientRect().top ?? 0;
 }
