@@ -218,8 +218,11 @@ test.describe("Regenerate", () => {
       await window.expectSameAs(conversation);
       await expect(window.messages("USER")).toHaveCount(1);
       await expect(window.replies).toHaveCount(1);
+      await expect(window.lastReply).toContainText("2 of 2");
     }
     expect(conversation.calls()).toHaveLength(2);
+    await chat.press("Regenerate");
+    for (const window of [chat, other]) await expect(window.lastReply).toContainText("3 of 3");
   });
 
   test("survives a cut and a reload", async ({ chat, network, conversation }) => {

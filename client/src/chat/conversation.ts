@@ -46,12 +46,13 @@ export class Conversation {
 
   open(): void {
     this.#lifetime = new AbortController();
-    this.#report(null);
+    this.#change();
     void this.#watch(this.#lifetime.signal);
   }
 
   /** Leaves all that streams. What the server may not have goes on until it has it. */
   close(): void {
+    this.#problem = null;
     this.#change(() => emptyThread);
     this.#lifetime.abort();
     this.#detach();
@@ -106,7 +107,10 @@ export class Conversation {
   /** Streams a reply, of any conversation, from its beginning, under the text that is shown. */
   replay = (id: string): void => {
     const reply = messageIn(this.#thread, id);
-    void this.#follow(reply ? keyOf(reply) : id, replaying(reply ?? { id, content: "" }));
+    const key = reply ? keyOf(reply) : id;
+    // What is still being asked for comes from its beginning anyway.
+    if (this.#followed.get(key)?.stream.messageId === null) return;
+    void this.#follow(key, replaying(reply ?? { id, content: "" }));
   };
 
   /**
@@ -195,11 +199,15 @@ export class Conversation {
   #withNews(thread: Thread): Thread {
     let next = thread;
     for (const [key, { stream }] of this.#followed) {
-      const { messageId, phase } = stream;
-      if (messageId === null || !messageIn(next, messageId)) continue;
-      next = rules.grown(next, messageId, stream);
-      recorder.written(messageId);
-      if (phase === "ended") this.#followed.delete(key);
+      const { messageId, phase, isReplay } = stream;
+      if (messageId === null) continue;
+      const isListed = messageIn(next, messageId) !== undefined;
+      if (isListed) {
+        next = rules.grown(next, messageId, stream);
+        recorder.written(messageId);
+      }
+      // A replay may be of another conversation; the list gets all others.
+      if (phase === "ended" && (isListed || isReplay)) this.#followed.delete(key);
     }
     return next;
   }

@@ -19,10 +19,12 @@ export function write(messages: readonly MessageModel[], before: readonly Messag
   const update = () => {
     for (const message of messages) {
       if (written.has(message)) continue;
+      // Without their type: the cache would take them for messages, and drop those that are not shown.
+      const replies = message.replies.map(({ replyId }) => ({ replyId }));
       cache.writeFragment({
         ...fragment,
         from: { ...typed, id: message.id },
-        data: { ...typed, ...message },
+        data: { ...typed, ...message, replies },
       });
     }
     for (const { id } of before)

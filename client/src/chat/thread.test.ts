@@ -79,6 +79,14 @@ describe("a list", () => {
     expect(again.hasEarlier).toBe(false);
   });
 
+  test("keeps an earlier message of the same millisecond as the first of a reset", () => {
+    const messages = Array.from({ length: PAGE }, (_, at) => question(at + 10));
+    const [first] = messages as [MessageModel];
+    const older = { ...question(1), createdAt: first.createdAt };
+    const thread = earlier(reset(emptyThread, messages), first.id, [older]);
+    expect(idsOf(reset(thread, messages))).toEqual(["q1", ...messages.map(({ id }) => id)]);
+  });
+
   test("loses earlier pages when all that it knew is gone", () => {
     const page = Array.from({ length: PAGE }, (_, at) => question(at + 10));
     const thread = earlier(reset(emptyThread, page), "q10", [question(1)]);

@@ -56,8 +56,10 @@ export function reset(thread: Thread, messages: readonly MessageModel[]): Thread
   const isPage = messages.length >= PAGE;
   // A clear leaves nothing, so one message that is still there shows that the earlier ones are, too.
   const isSame = isPage && thread.listed.some(({ id }) => messages.some((each) => each.id === id));
-  const earlier =
-    first && isSame ? thread.listed.filter(({ createdAt }) => createdAt < first.createdAt) : [];
+  const place = thread.listed.findIndex(({ id }) => id === first?.id);
+  const isEarlier = ({ createdAt }: MessageModel, index: number) =>
+    place >= 0 ? index < place : first !== undefined && createdAt < first.createdAt;
+  const earlier = isSame ? thread.listed.filter(isEarlier) : [];
   return settled({
     ...thread,
     listed: [...earlier, ...listed],

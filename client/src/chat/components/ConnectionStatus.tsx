@@ -30,7 +30,7 @@ export function ConnectionStatus({ state, onReconnectNow }: Props) {
         </span>
         {state.kind === "reconnecting" && <Countdown key={state.retryAt} until={state.retryAt} />}
         <span key={number} className="visually-hidden">
-          {text}
+          {text && ` ${text}`}
         </span>
       </div>
       {isDown && (

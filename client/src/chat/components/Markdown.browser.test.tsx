@@ -81,6 +81,12 @@ test("an image is a link with its description", async () => {
   expect(view.textContent).toBe("A cat");
 });
 
+test("names of characters mean them in a link's target, but not in a bare address", async () => {
+  const view = await shown("[a](https://a.b/?c=1&amp;d=2) <https://a.b/?c=1&copy=2>");
+  const targets = [...view.querySelectorAll("a")].map(({ href }) => href);
+  expect(targets).toEqual(["https://a.b/?c=1&d=2", "https://a.b/?c=1&copy=2"]);
+});
+
 test("links open elsewhere and tell nothing", async () => {
   const view = await shown("[a](https://a.b/) <mailto:a@b.c>");
   for (const link of view.querySelectorAll("a")) {

@@ -84,10 +84,10 @@ const Part = memo(function Part({ token, level }: { token: MarkedToken; level?: 
         </code>
       );
     case "link":
-      return <Link href={token.href}>{parts(token.tokens)}</Link>;
+      return <Link href={targetOf(token)}>{parts(token.tokens)}</Link>;
     case "image":
       // Fetching it would tell another host who reads this.
-      return <Link href={token.href}>{characters(token.text) || token.href}</Link>;
+      return <Link href={targetOf(token)}>{characters(token.text) || token.href}</Link>;
     case "html":
       return token.block ? (
         <p>
@@ -130,6 +130,11 @@ const Row = memo(function Row({ cells }: { cells: Tokens.TableCell[] }) {
   };
   return <tr>{inOrder(cells, cellOf)}</tr>;
 });
+
+// A bare address has no entities: `&copy=` is a part of it.
+function targetOf({ raw, href }: { raw: string; href: string }): string {
+  return /^!?\[/.test(raw) ? characters(href) : href;
+}
 
 function Link({ href, children }: { href: string; children: ReactNode }) {
   if (!/^(?:https?:\/\/|mailto:)/i.test(href)) return children;

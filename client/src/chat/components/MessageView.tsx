@@ -34,7 +34,7 @@ export const MessageView = memo(function MessageView(props: Props) {
       <PlainIfBroken key={id} text={content}>
         <h2 aria-label={role === "USER" ? "You" : "Reply"} />
         {role === "USER" ? (
-          <p className="bubble">{content}</p>
+          <p className="bubble">{content.replace(/\r\n?/g, "\n")}</p>
         ) : (
           <Markdown text={content} isStreaming={status === "STREAMING" && !isInterrupted} />
         )}
