@@ -137,10 +137,7 @@ class CompletionError(Exception):
 
     def __init__(self, code: ReplyErrorCode | str, message: str) -> None:
         super().__init__(message)
-        try:
-            self.code = ReplyErrorCode(code)
-        except ValueError:
-            self.code = ReplyErrorCode.COMPLETION_FAILED
+        self.code = ReplyErrorCode.read(code)
         self.message = str(message)
 
 

@@ -45,6 +45,14 @@ class ReplyErrorCode(StrEnum):
     COMPLETION_UNREACHABLE = "COMPLETION_UNREACHABLE"
     COMPLETION_BROKEN_OFF = "COMPLETION_BROKEN_OFF"
 
+    @classmethod
+    def read(cls, code: str) -> "ReplyErrorCode":
+        """The code of that name; COMPLETION_FAILED for one that a later version may know."""
+        try:
+            return cls(code)
+        except ValueError:
+            return cls.COMPLETION_FAILED
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyError:

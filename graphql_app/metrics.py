@@ -1,14 +1,18 @@
 """What operators watch, in the text format of Prometheus.
 
 Several workers of one machine count together: the process that starts them makes a folder for
-their counts (`shared_by_workers`), and whichever worker is asked answers for all.
+their counts (`shared_by_workers`), and whichever worker is asked answers for all. It and its
+workers hold that folder by a lock, which ends with them, however they end; the next one to start
+removes the folders that nobody holds.
 """
 
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -28,8 +32,20 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable by which prometheus_client learns, when it is imported, where workers count."""
 
+FOLDERS = "graphql-app-metrics-"
+"""How the names of such folders begin."""
+
+LOCK = "lock"
+"""The file in such a folder that is locked while somebody counts there."""
+
 UNKNOWN = "unknown"
 """The model of a reply whose completion does not say it."""
+
+MOST_MODELS = 100
+"""How many models a process counts one by one; names come from outside, and each costs memory."""
+
+OTHER = "other"
+"""The model of all replies of further models."""
 
 GONE = "GONE"
 """The status of a reply that was cleared, or whose end cannot be read."""
@@ -62,6 +78,8 @@ _duration = Histogram(
     buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
 )
 
+_models: set[str] = set()
+
 
 def reply_began() -> None:
     _streaming.inc()
@@ -80,7 +98,7 @@ def reply_ended(ended: Message | None, usage: Usage | None) -> None:
     else:
         _replies.labels(ended.status, ended.error.code if ended.error else "").inc()
     usage = usage or Usage()
-    model = usage.model or UNKNOWN
+    model = _label(usage.model)
     if usage.input_tokens is not None:
         _tokens.labels(model, "input").inc(usage.input_tokens)
     if usage.output_tokens is not None:
@@ -89,6 +107,15 @@ def reply_ended(ended: Message | None, usage: Usage | None) -> None:
         _first_token.labels(model).observe(usage.time_to_first_token)
     if usage.duration is not None:
         _duration.labels(model).observe(usage.duration)
+
+
+def _label(model: str | None) -> str:
+    if not model:
+        return UNKNOWN
+    if model not in _models and len(_models) >= MOST_MODELS:
+        return OTHER
+    _models.add(model)
+    return model
 
 
 def exposition() -> bytes:
@@ -103,15 +130,45 @@ def exposition() -> bytes:
 @contextmanager
 def shared_by_workers() -> Iterator[None]:
     """Makes the processes that are started meanwhile count together."""
-    folder = tempfile.mkdtemp(prefix="graphql-app-metrics-")
+    _sweep()
+    folder = tempfile.mkdtemp(prefix=FOLDERS)
+    new = Path(folder, "new")
     os.environ[FOLDER] = folder
     try:
-        yield
+        with new.open("wb") as file:
+            # Named when it is locked: what has no lock may be somebody's who is just starting.
+            _lock(file, is_shared=True)
+            new.rename(Path(folder, LOCK))
+            yield
     finally:
         del os.environ[FOLDER]
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def as_a_worker() -> Iterator[None]:
+    """Keeps the counts where they are until this worker ends, even if its parent is killed."""
+    with Path(os.environ[FOLDER], LOCK).open("rb") as file:
+        _lock(file, is_shared=True)
+        yield
+
+
 def worker_ended(pid: int) -> None:
     """Forgets what a worker was doing; what it has counted stays."""
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _sweep() -> None:
+    """Removes what those left who were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
+        # Somebody counts there, or will, or it is another user's.
+        with suppress(OSError), (folder / LOCK).open("rb") as file:
+            _lock(file, is_shared=False)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(file: IO[bytes], *, is_shared: bool) -> None:
+    """Locks a file until it is closed, or this process ends; BlockingIOError: it is locked."""
+    import fcntl  # Windows does not have it, and no workers.
+
+    fcntl.flock(file, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

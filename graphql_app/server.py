@@ -26,9 +26,11 @@ from typing import Any
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
+from uvicorn.logging import DefaultFormatter
 
 from graphql_app.app import create_app
 from graphql_app.errors import ConfigurationError
+from graphql_app.masking import masked_traceback
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.socket_protocol import GOODBYE_SECONDS, SocketProtocol
@@ -65,6 +67,13 @@ class ExpectedFaults(logging.Filter):
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         # A shutdown cancels the requests that take too long.
         return not isinstance(error, asyncio.CancelledError)
+
+
+class MaskedFormatter(DefaultFormatter):
+    """uvicorn's own, but for secrets in tracebacks: a provider's client puts its answers there."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return masked_traceback(super().formatException(ei))
 
 
 class Watchdog:
@@ -301,6 +310,7 @@ def say_running(settings: Settings, listener: socket.socket) -> None:
 def logging_config() -> dict[str, Any]:
     """uvicorn's own way of logging, for us too; uvicorn itself only warns."""
     config = deepcopy(LOGGING_CONFIG)
+    config["formatters"]["default"]["()"] = MaskedFormatter
     for name in ("uvicorn", "uvicorn.error"):
         config["loggers"][name]["level"] = "WARNING"
     config["loggers"]["graphql_app"] = {

@@ -48,7 +48,8 @@ class Settings(BaseSettings):
     # The schema says that lists have at most 1,000 entries.
     max_list_size: Annotated[int, Ge(1), Le(1_000)] = DEFAULTS.list_size
     max_replies: Count = DEFAULTS.replies
-    completion_timeout_seconds: Seconds = DEFAULTS.silence_seconds
+    # A model that thinks gives a sign of life a few times a second.
+    completion_timeout_seconds: Annotated[float, Ge(1), Le(86_400)] = DEFAULTS.silence_seconds
 
     max_message_bytes: Annotated[int, Ge(1_024)] = 2 * 1024 * 1024
     max_sockets: Count = 10_000
@@ -77,7 +78,7 @@ def _with_system_prompt(settings: Settings) -> Settings:
             "system_prompt and system_prompt_file: give one of them, not both."
         )
     try:
-        text = Path(file).read_text(encoding="utf-8").strip()
+        text = Path(file).read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError:
         raise ConfigurationError(f"system_prompt_file: {file!r} is not UTF-8.") from None
     except (OSError, ValueError) as error:

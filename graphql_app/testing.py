@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from time import monotonic
 
 from graphql_app.errors import CompletionError
@@ -113,7 +114,7 @@ class CompletionContract:
             raise ContractBrokenError(
                 "The completion changed the history that it was given; work on a copy."
             )
-        if not first:
+        if not first.strip():
             raise ContractBrokenError(
                 f"The completion said nothing when it was asked {self.question!r}."
             )
@@ -298,6 +299,12 @@ class CompletionContract:
             raise ContractBrokenError(
                 f"The completion raised {type(error).__name__}: {error}"
             ) from error
+        if _is_cumulative(reading.texts):
+            raise ContractBrokenError(
+                f"The completion yielded {_shown(reading.texts[1])} after "
+                f"{_shown(reading.texts[0])}, each time all that it had said before; yield only "
+                "what is new, since pieces are joined."
+            )
         return scalar_text("".join(reading.texts))
 
 
@@ -324,6 +331,16 @@ class _Reading:
         self.task.add_done_callback(self._retrieve)
 
     async def _read(self) -> None:
+        try:
+            await self._read_all()
+        except SystemExit as error:
+            # Raised in a task, it would end whoever runs the check.
+            raise ContractBrokenError(
+                "The completion raised SystemExit, as sys.exit does; raise CompletionError to end "
+                "a reply."
+            ) from error
+
+    async def _read_all(self) -> None:
         self._stream = stream = _iterator(self._completion(self._history))
         async with aclosing(stream) if isinstance(stream, AsyncGenerator) else nullcontext():
             async for piece in stream:
@@ -341,6 +358,8 @@ class _Reading:
                         f"The completion yielded {_shown(piece)}, of the type "
                         f"{type(piece).__name__}; it yields str, and Usage."
                     )
+                else:
+                    _check_usage(piece)
                 await asyncio.sleep(0)  # Two at once take turns.
 
     async def until_text(self, seconds: float) -> None:
@@ -395,6 +414,29 @@ def _iterator(stream: object) -> AsyncIterator[str | Usage]:
             "`async def`, and `yield` the text."
         )
     return stream
+
+
+def _check_usage(usage: Usage) -> None:
+    """Its fields are what they are said to be; the server leaves out what is not."""
+    if not isinstance(usage.model, str | None):
+        raise ContractBrokenError(
+            f"The completion yielded a Usage whose model is {_shown(usage.model)}; it is a str, or "
+            "None if it is not known."
+        )
+    for name in ("input_tokens", "output_tokens"):
+        tokens: object = getattr(usage, name)
+        if tokens is None or (type(tokens) is int and tokens >= 0):
+            continue
+        raise ContractBrokenError(
+            f"The completion yielded a Usage whose {name} is {_shown(tokens)}; it is an int from 0 "
+            "on, or None if it is not known."
+        )
+
+
+def _is_cumulative(texts: Sequence[str]) -> bool:
+    """Whether each piece is the one before it and more, as some providers' clients have it."""
+    grown = sum(len(one) < len(other) for one, other in pairwise(texts))
+    return grown > 1 and all(other.startswith(one) for one, other in pairwise(texts))
 
 
 def _entered(completion: Completion) -> AbstractAsyncContextManager[object]:

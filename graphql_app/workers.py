@@ -219,7 +219,8 @@ class Worker:
 def work(settings: Settings, sockets: list[socket.socket], parent: Connection) -> None:
     """What a worker's process does."""
     try:
-        WorkerServer(settings, parent).run(sockets)
+        with metrics.as_a_worker():
+            WorkerServer(settings, parent).run(sockets)
     except (ConfigurationError, StoreUnavailableError) as error:
         with suppress(OSError):
             parent.send((error, str(error.__cause__ or "")))

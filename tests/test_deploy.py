@@ -341,6 +341,15 @@ async def test_a_page_may_open_a_socket_to_where_it_came_from_and_nowhere_else(p
     assert refused.value.response.status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?name=x", "/%6Detrics"])
+def test_what_a_server_counts_is_not_shown_outside(
+    answering: tuple[str, ServerProcess], path: str
+) -> None:
+    place, server = answering
+    assert "graphql_app_replies" in httpx.get(f"{server.http}{path}").text
+    assert httpx.get(f"http://{place}{path}").status_code == 404
+
+
 # Restarting behind a proxy
 
 TEXT = "".join(f"word{number} \U0001f600 " for number in range(80))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from graphql_app.completions.model import ALIVE_SECONDS
 from graphql_app.errors import ConfigurationError
 from graphql_app.limits import Limits
 from graphql_app.settings import PREFIX, Settings, read_settings
@@ -126,7 +127,7 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
         ("max_list_size", 0),
         ("max_list_size", 1_001),
         ("max_replies", 0),
-        ("completion_timeout_seconds", 0),
+        ("completion_timeout_seconds", 0.99),
         ("completion_timeout_seconds", 86_401),
         ("completion_timeout_seconds", "inf"),
         ("max_message_bytes", 1_023),
@@ -166,7 +167,7 @@ class TestAWrongSettingIsRefusedByItsName:
         ("max_id_length", 32),
         ("max_id_length", 512),
         ("max_replies", 1),
-        ("completion_timeout_seconds", 0.01),
+        ("completion_timeout_seconds", 1.0),
         ("completion_timeout_seconds", 86_400.0),
         ("max_message_bytes", 1_024),
     ],
@@ -225,6 +226,19 @@ def test_the_system_prompt_is_what_its_file_says(tmp_path: Path) -> None:
     file.write_text("You are a pirate. Say “Arr”.\n\nAlways.\n\n", encoding="utf-8")
     settings = read_settings({"system_prompt_file": str(file)})
     assert settings.system_prompt == "You are a pirate. Say “Arr”.\n\nAlways."
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_system_prompt(tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_bytes(b"\xef\xbb\xbfBe brief.\r\n")
+    assert read_settings({"system_prompt_file": str(file)}).system_prompt == "Be brief."
+
+
+def test_a_model_that_thinks_gives_several_signs_of_life_within_the_least_silence() -> None:
+    least = 4 * ALIVE_SECONDS
+    assert read_settings({"completion_timeout_seconds": least}).limits.silence_seconds == least
+    with pytest.raises(ConfigurationError):
+        read_settings({"completion_timeout_seconds": 0.99 * least})
 
 
 def test_a_system_prompt_and_its_file_are_not_taken_both(

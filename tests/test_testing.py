@@ -155,6 +155,14 @@ def test_the_suite_needs_neither_pytest_nor_the_rest_of_the_server() -> None:
     assert run.stdout.strip() == ""
 
 
+def test_pieces_that_begin_alike_are_no_mistake() -> None:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+        for text in ("a", "ab", "abc", " and ", "so ", "on"):
+            yield text
+
+    CompletionContract(complete).check()
+
+
 # Bad ones
 
 
@@ -184,6 +192,29 @@ async def endless(history: Sequence[Message]) -> AsyncGenerator[str, None]:
 async def rewriting(history: list[Message]) -> AsyncGenerator[str, None]:
     question = history.pop()
     yield question.content
+
+
+def taking(usage: Any) -> Any:
+    async def complete(history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
+        yield "Yes."
+        yield usage
+
+    return complete
+
+
+async def blank(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+    yield " "
+    yield "\n"
+
+
+async def cumulative(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+    for said in ("Hel", "Hello", "Hello", "Hello there."):
+        yield said
+
+
+async def leaving(history: Sequence[Message]) -> AsyncGenerator[str, None]:
+    yield "Yes."
+    sys.exit(3)
 
 
 def remembering() -> Any:
@@ -272,6 +303,13 @@ WHY = {"slow_question": "Why?"}
         (lambda: None, {}, "raised TypeError: "),
         (numbers, {}, "yielded 42, of the type int; it yields str, and Usage."),
         (silent, {}, "said nothing when it was asked 'Hello! Who are you?'."),
+        (blank, {}, "said nothing when it was asked 'Hello! Who are you?'."),
+        (cumulative, {}, "yielded 'Hello' after 'Hel', each time all that it had said before; "),
+        (taking(Usage(model=3)), {}, "a Usage whose model is 3; it is a str, or None"),  # type: ignore[arg-type]
+        (taking(Usage(input_tokens="many")), {}, "whose input_tokens is 'many'; it is an int"),  # type: ignore[arg-type]
+        (taking(Usage(output_tokens=-1)), {}, "whose output_tokens is -1; it is an int from 0 on"),
+        (taking(Usage(output_tokens=True)), {}, "whose output_tokens is True; it is an int from"),
+        (leaving, {}, "raised SystemExit, as sys.exit does; raise CompletionError to end a reply."),
         (raising, {}, "raised LookupError: no such thing"),
         (failing, {}, "failed with COMPLETION_UNREACHABLE: The model cannot be reached."),
         (endless, {"patience_seconds": 0.1}, "did not come to its end within 0.1 s."),

@@ -30,11 +30,7 @@ def ending_in(data: Mapping[str, Any]) -> tuple[Status, ReplyError | None]:
     error = data["error"]
     if error is None:
         return status, None
-    try:
-        code = ReplyErrorCode(error["code"])
-    except ValueError:
-        code = ReplyErrorCode.COMPLETION_FAILED
-    return status, ReplyError(code, error["message"])
+    return status, ReplyError(ReplyErrorCode.read(error["code"]), error["message"])
 
 
 def message_from(data: Mapping[str, Any]) -> Message:

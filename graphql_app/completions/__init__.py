@@ -1,8 +1,10 @@
 """Who answers. `open_completion` knows them by name."""
 
+import functools
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -170,8 +172,28 @@ def _imported(name: str, module: str, attribute: str) -> object:
 def _function(name: str, found: object) -> Completion:
     if not callable(found):
         raise ConfigurationError(f"completion: {name!r} is not callable; use {ALLOWED}.")
-    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
+    if inspect.isclass(found):
         raise ConfigurationError(
-            f"completion: {name!r} is no async generator function; write async def, and yield text."
+            f"completion: {name!r} is a class; give the name of an object that is one of it."
+        )
+    if not _yields(found):
+        raise ConfigurationError(
+            f"completion: {name!r} is no async generator function; write async def, and yield "
+            "text. A function that returns an async iterator says so: -> AsyncIterator[str]."
         )
     return cast(Completion, found)
+
+
+def _yields(found: Any) -> bool:
+    """Whether something, when it is called, returns an async iterator, as far as it says so."""
+    while isinstance(found, functools.partial):
+        found = found.func
+    if not inspect.isroutine(found):
+        found = type(found).__call__
+    found = inspect.unwrap(found)
+    if inspect.isasyncgenfunction(found):
+        return True
+    # An annotation may be a string, and name what is imported for type checkers only.
+    returned = str(getattr(found, "__annotations__", {}).get("return"))
+    is_coroutine = inspect.iscoroutinefunction(found)
+    return not is_coroutine and re.search(r"\bAsync(Iterator|Generator)\b", returned) is not None

@@ -6,18 +6,18 @@
     rate limit       RATE_LIMITED, retried  RATE_LIMITED
     half a stream    BROKEN_OFF, retried    BROKEN_OFF
     garbage          FAILED                 BROKEN_OFF
+    no text          FAILED                 -
     all others       their own code         their own code
 
 Sentences hold nothing that a provider said: providers echo keys, and what the user wrote. The log
-has what they said, with the keys masked.
+has what they said, with the keys masked, and the traceback of what no provider causes.
 """
 
-import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pydantic_ai.exceptions import (
+    AgentRunError,
     ConcurrencyLimitExceeded,
     ContentFilterError,
     ModelAPIError,
@@ -37,10 +37,8 @@ from pydantic_ai.exceptions import (
 from pydantic_ai.messages import ModelResponse
 
 from graphql_app.errors import CompletionError
+from graphql_app.masking import READ_LENGTH, masked
 from graphql_app.messages import ReplyErrorCode
-
-LOGGED_LENGTH = 500
-"""How much of what a provider said goes into the log, in code points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +103,16 @@ REJECTED = Failure(
 )
 GARBAGE = Failure(
     ReplyErrorCode.COMPLETION_FAILED,
-    "The model's server sent something that is no answer; whoever runs the server finds it in its "
-    "log.",
+    "The model could not be asked, or its answer could not be read; whoever runs the server finds "
+    "the reason in its log.",
 )
 FAILED = Failure(
     ReplyErrorCode.COMPLETION_FAILED,
     "The model's provider failed to answer; try again.",
+)
+SAID_NOTHING = Failure(
+    ReplyErrorCode.COMPLETION_FAILED,
+    "The model said nothing; try again.",
 )
 GAVE_UP = Failure(
     ReplyErrorCode.COMPLETION_FAILED,
@@ -128,7 +130,7 @@ REFUSAL_CODES = {
     "responsibleaipolicyviolation",
     "data_inspection_failed",
 }
-REFUSAL_WORDS = ("content policy", "content management policy", "usage policies", "moderation")
+REFUSAL_WORDS = ("content policy", "content management policy", "usage policies")
 
 INPUT_CODES = {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
 INPUT_WORDS = (
@@ -198,7 +200,7 @@ def _failure_of(error: Exception) -> Failure:
 def _explained(error: ModelAPIError) -> Failure:
     """What an error means that has no category, by what the provider said."""
     codes = {str(error.provider_error_code).lower(), str(error.provider_error_type).lower()}
-    words = str(error).lower()
+    words = str(error)[:READ_LENGTH].lower()
     if codes & INPUT_CODES or any(each in words for each in INPUT_WORDS):
         return INPUT_TOO_LONG
     if codes & REFUSAL_CODES or any(each in words for each in REFUSAL_WORDS):
@@ -260,35 +262,22 @@ def _failure_in(response: ModelResponse) -> Failure | None:
     return None
 
 
-KEYS = re.compile(
-    r"""
-    (?P<before>
-        \bbearer\s+
-      | \b(?:api|access|secret)[ _-]?(?:key|token)\b (?:\s+provided)? ["']? \s*[:=]\s* ["']?
-      | [?&](?:key|api[_-]?key|token|access_token)=
-      | ://(?=[^/\s@]*@)
-    )
-    [^\s"',;}&@]+
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-KNOWN_KEYS = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|r8|csk|pplx|nvapi|AIza|AKIA)[-_]?[\w*.-]{8,}")
-SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-
-
-def masked(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """A text for the log, cut, without what is or looks like a key."""
-    for name, value in environment.items():
-        if name.upper().endswith(SECRET_NAMES) and len(value) >= 8:
-            text = text.replace(value, "***")
-    text = KNOWN_KEYS.sub("***", KEYS.sub(r"\g<before>***", text))
-    text = " ".join(text.split())
-    return text if len(text) <= LOGGED_LENGTH else text[: LOGGED_LENGTH - 1] + "…"
+def is_expected(error: BaseException) -> bool:
+    """Whether an error is one that a provider or an agent's limits cause, and no defect here."""
+    if isinstance(error, ExceptionGroup):
+        return all(is_expected(each) for each in error.exceptions)
+    return isinstance(error, AgentRunError)
 
 
 def cause(error: Exception) -> str:
     """An error and what it comes from, in one line for the log."""
-    said = [f"{type(each).__name__}: {each}".rstrip(": ") for each in _causes(error)]
+    return masked("; from ".join(dict.fromkeys(_said(error))))
+
+
+def _said(error: Exception) -> Iterator[str]:
+    for each in _causes(error):
+        # Each by itself: the first one may have megabytes.
+        yield f"{type(each).__name__}: {masked(str(each))}".rstrip(": ")
     if isinstance(error, ExceptionGroup):
-        said += [cause(each) for each in error.exceptions]
-    return masked("; from ".join(dict.fromkeys(said)))
+        for each in error.exceptions:
+            yield from _said(each)

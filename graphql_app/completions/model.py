@@ -16,8 +16,8 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from time import monotonic
-from types import TracebackType
-from typing import Any, Self
+from types import TracebackType, UnionType
+from typing import Any, Self, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic_ai import Agent
@@ -35,9 +35,13 @@ from pydantic_ai.messages import (
     TextPart,
     TextPartDelta,
     ThinkingPart,
+    ThinkingPartDelta,
+    ToolCallPart,
+    ToolCallPartDelta,
     UserPromptPart,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, infer_model
+from pydantic_ai.output import TextOutput
 from pydantic_ai.providers import infer_provider_class
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage, RunUsage
@@ -45,14 +49,16 @@ from pydantic_ai.usage import RequestUsage, RunUsage
 from graphql_app.completions.budget import Budget
 from graphql_app.completions.failures import (
     GAVE_UP,
+    SAID_NOTHING,
     Failure,
     cause,
     failure_in,
     failure_of,
-    masked,
+    is_expected,
 )
 from graphql_app.errors import CompletionError, ConfigurationError
-from graphql_app.messages import Message, Role, Usage, scalar_text
+from graphql_app.masking import masked
+from graphql_app.messages import Message, Role, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +76,18 @@ TIMEOUT_SECONDS = 100_000.0
 """The HTTP client's own patience for an answer: longer than any that a setting may give, so that
 it is always the producer that finds a completion silent. Connecting has 5 seconds all the same."""
 
-ALIVE_SECONDS = 1.0
-"""How often a model that thinks, and says nothing, is reported to be alive."""
+ALIVE_SECONDS = 0.25
+"""How often a model that thinks, and says nothing, is reported to be alive: well within the least
+silence that the settings allow, a second."""
 
-MODEL_NAME_LENGTH = 200
-"""The longest name of a model that is told, in code points; it comes from the provider."""
+THINKING_SECONDS = 600.0
+"""How long after its last text a model that thinks is reported to be alive; then it is silent."""
+
+THINKING_LENGTH = 1024 * 1024
+"""How much a model may think for that, in code points, in one reply."""
+
+THOUGHTS = (ThinkingPart, ThinkingPartDelta)
+THOUGHTS_AND_TOOLS = (*THOUGHTS, ToolCallPart, ToolCallPartDelta)
 
 RENAMED = {"google-gla": "google", "google-vertex": "google-cloud"}
 """Providers that had other names in earlier versions of pydantic-ai."""
@@ -100,12 +113,31 @@ def model_completion(
         max_history_tokens: the same in tokens, estimated (see `estimated_tokens`).
 
     Raises:
-        ConfigurationError: nothing has that name, or its provider lacks a package or a variable.
+        ConfigurationError: nothing has that name, its provider lacks a package or a variable, or
+            an agent does not answer in text.
     """
     budget = Budget(max_history_messages, max_history_tokens)
     if isinstance(model, str):
         model = named_model(model)
+    elif isinstance(model, AbstractAgent) and not _is_text(model.output_type):
+        raise ConfigurationError(
+            f"completion: the agent's output is {_type_name(model.output_type)}, and a reply is "
+            "text; use an agent whose output_type is str."
+        )
     return ModelCompletion(model, system_prompt, budget)
+
+
+def _is_text(output_type: object) -> bool:
+    """Whether an agent may answer in text, which is what is streamed of it."""
+    if isinstance(output_type, list | tuple):
+        return any(map(_is_text, output_type))
+    if get_origin(output_type) in (Union, UnionType):
+        return any(map(_is_text, get_args(output_type)))
+    return output_type is str or isinstance(output_type, TextOutput)
+
+
+def _type_name(output_type: object) -> str:
+    return output_type.__name__ if isinstance(output_type, type) else str(output_type)
 
 
 def is_provider(name: str) -> bool:
@@ -193,17 +225,15 @@ class ModelCompletion:
         await self._model.__aexit__(error_type, error, traceback)
 
     async def __call__(self, history: Sequence[Message]) -> AsyncGenerator[str | Usage, None]:
-        conversation = _conversation(self._budget.cut(history))
-        retries, known, told_at = _Retries(), None, 0.0
+        # Providers refuse blank messages. A reply can be blank where it failed or was stopped.
+        spoken = [each for each in history if each.role is Role.USER or each.content.strip()]
+        conversation = _conversation(self._budget.cut(spoken))
+        retries, life = _Retries(), _Life()
         async with self._model:
             while True:
-                run = _Run(self._model, conversation, self._system_prompt)
+                run = _Run(self._model, conversation, self._system_prompt, life)
                 async with aclosing(run.pieces()) as pieces:
                     async for piece in pieces:
-                        if isinstance(piece, Usage):
-                            if piece == known and monotonic() - told_at < ALIVE_SECONDS:
-                                continue
-                            known, told_at = piece, monotonic()
                         yield piece
                 if run.failure is None:
                     return
@@ -213,6 +243,7 @@ class ModelCompletion:
                     run.failure.code,
                     run.cause,
                     "" if pause is None else f"; trying again in {pause:.1f} s",
+                    exc_info=run.defect,
                 )
                 if pause is None:
                     # Without a cause: what a provider says may hold keys, and texts of users.
@@ -236,21 +267,68 @@ class _Retries:
         return None if is_late else pause
 
 
+class _Life:
+    """Whether a model that says nothing is to be reported to be alive; not for ever."""
+
+    def __init__(self) -> None:
+        self._silent_since = monotonic()
+        self._thought_length = 0
+        self._told_at = 0.0
+
+    def speaks(self) -> None:
+        """It says something."""
+        self._silent_since = monotonic()
+
+    def thinks(self, event: PartStartEvent | PartDeltaEvent) -> bool:
+        """It thinks; returns whether that is to be told now."""
+        self._thought_length += _thought_length(event)
+        now = monotonic()
+        if (
+            now - self._told_at < ALIVE_SECONDS
+            or now - self._silent_since > THINKING_SECONDS
+            or self._thought_length > THINKING_LENGTH
+        ):
+            return False
+        self._told_at = now
+        return True
+
+
+def _thought_length(event: PartStartEvent | PartDeltaEvent) -> int:
+    """How much an event holds that is not said: thoughts, or what a tool is called with."""
+    part = event.part if isinstance(event, PartStartEvent) else event.delta
+    match part:
+        case ThinkingPart(content=content):
+            return len(content)
+        case ThinkingPartDelta(content_delta=content):
+            return len(content or "")
+        case ToolCallPart(args=str(args)) | ToolCallPartDelta(args_delta=str(args)):
+            return len(args)
+    return 0
+
+
 class _Run:
-    """One try to get an answer: what it yields, and afterwards how it failed, if it did."""
+    """One try to get an answer: what it yields, and afterwards how it failed, if it did.
+
+    A `Usage` is a sign of life for whoever reads; so it is yielded with a text, and otherwise only
+    as often as `life` allows.
+    """
 
     def __init__(
         self,
         model: Model[Any] | AbstractAgent[Any, Any],
         conversation: list[ModelMessage],
         system_prompt: str,
+        life: _Life,
     ) -> None:
         self.failure: Failure | None = None
         self.cause = ""
+        self.defect: Exception | None = None
         self._model = model
         self._conversation = conversation
         self._system_prompt = system_prompt
+        self._life = life
         self._has_begun = False
+        self._is_blank = True
         self._waits_for_model = False
         self._text = _Text()
 
@@ -266,6 +344,8 @@ class _Run:
             async with aclosing(pieces):
                 async for piece in pieces:
                     yield piece
+            if self._is_blank:
+                self.failure, self.cause = SAID_NOTHING, "the response holds no text"
         except _ResponseError as error:
             self.failure, self.cause = error.failure, str(error)
         except CompletionError:
@@ -278,6 +358,7 @@ class _Run:
             else:
                 raise  # A tool's defect, and not the provider's.
             self.cause = cause(error)
+            self.defect = None if is_expected(error) else error
 
     async def _of_model(self, model: Model[Any]) -> AsyncGenerator[str | Usage, None]:
         self._waits_for_model = True
@@ -285,6 +366,7 @@ class _Run:
         parameters = ModelRequestParameters(
             instruction_parts=[InstructionPart(self._system_prompt)] if self._system_prompt else []
         )
+        known = _usage(_configured_name(model))
         async with model_request_stream(
             model,
             self._conversation,
@@ -292,10 +374,18 @@ class _Run:
             model_request_parameters=parameters,
         ) as stream:
             async for event in stream:
-                if piece := self._said(event):
+                # A model that was given no tools and calls some is not on its way to an answer.
+                is_alive = self._is_alive(event, THOUGHTS)
+                piece = self._said(event)
+                if piece:
                     yield piece
-                yield _usage(stream.model_name, stream.usage)
-            yield _usage(stream.model_name, stream.usage)
+                usage = _usage(stream.model_name, stream.usage)
+                if is_alive or (piece and usage != known):
+                    known = usage
+                    yield usage
+            usage = _usage(stream.model_name, stream.usage)
+            if usage != known:
+                yield usage
             self._check(stream.get())
 
     async def _of_agent(self, agent: AbstractAgent[Any, Any]) -> AsyncGenerator[str | Usage, None]:
@@ -315,9 +405,10 @@ class _Run:
                 self._waits_for_model = True
                 async with node.stream(run.ctx) as stream:
                     async for event in stream:
+                        is_alive = self._is_alive(event, THOUGHTS_AND_TOOLS)
                         if piece := self._said(event):
                             yield piece
-                        else:
+                        elif is_alive:
                             yield usage
                     response = stream.response
                     usage = _usage(response.model_name, stream.usage)
@@ -325,12 +416,23 @@ class _Run:
                     self._check(response)
                 self._waits_for_model = False
 
+    def _is_alive(self, event: object, signs: tuple[type, ...]) -> bool:
+        """Whether an event is a sign of life that is to be told."""
+        if not isinstance(event, PartStartEvent | PartDeltaEvent):
+            return False
+        part = event.part if isinstance(event, PartStartEvent) else event.delta
+        return isinstance(part, signs) and self._life.thinks(event)
+
     def _said(self, event: object) -> str:
         """The text of an event, if it is one of those that have some."""
         if not isinstance(event, PartStartEvent | PartDeltaEvent):
             return ""
         self._has_begun = True
-        return self._text.of(event)
+        text = self._text.of(event)
+        if text:
+            self._life.speaks()
+            self._is_blank = self._is_blank and text.isspace()
+        return text
 
     def _check(self, response: ModelResponse) -> None:
         if failure := failure_in(response, has_begun=self._has_begun):
@@ -341,7 +443,7 @@ def _usage(model_name: object, counted: RequestUsage | RunUsage | None = None) -
     # A server that is only compatible may give anything as its model's name.
     name = model_name if isinstance(model_name, str) and model_name else None
     return Usage(
-        model=scalar_text(name)[:MODEL_NAME_LENGTH] if name else None,
+        model=name,
         # pydantic-ai counts from 0; no model reads nothing.
         input_tokens=(counted and counted.input_tokens) or None,
         output_tokens=(counted and counted.output_tokens) or None,

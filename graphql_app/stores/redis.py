@@ -831,7 +831,7 @@ def _time(milliseconds: str) -> datetime:
 
 
 def _error(code: str, message: str) -> ReplyError | None:
-    return ReplyError(ReplyErrorCode(code), message) if code else None
+    return ReplyError(ReplyErrorCode.read(code), message) if code else None
 
 
 def _usage_json(usage: Usage | None) -> str:

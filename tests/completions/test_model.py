@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic_ai import Agent, ModelRetry
+from pydantic import BaseModel
+from pydantic_ai import Agent, ModelRetry, TextOutput, ToolOutput
 from pydantic_ai.messages import (
     ModelMessage,
     SystemPromptPart,
@@ -260,7 +261,7 @@ async def test_text_is_yielded_delta_by_delta_exactly_as_it_comes() -> None:
     assert await texts(saying(deltas).model) == [delta for delta in deltas if delta]
 
 
-@given(st.lists(st.text(max_size=9), min_size=1, max_size=9).filter(any))
+@given(st.lists(st.text(max_size=9), min_size=1, max_size=9).filter(lambda d: "".join(d).strip()))
 async def test_any_text_arrives_as_the_model_said_it(deltas: list[str]) -> None:
     assert "".join(await texts(saying(deltas).model)) == "".join(deltas)
 
@@ -402,6 +403,42 @@ async def test_a_toolset_is_opened_once_for_all_replies_of_an_application() -> N
             await pieces(completion, conversation("Hi"))
             await pieces(completion, conversation("Hi"))
     assert opened == 1
+
+
+class Rating(BaseModel):
+    stars: int
+
+
+def with_output(output_type: Any) -> Agent[Any, Any]:
+    return Agent(TestModel(), output_type=output_type)
+
+
+@pytest.mark.parametrize(
+    ("output_type", "name"),
+    [
+        (Rating, "Rating"),
+        (int, "int"),
+        ([int, bool], "[<class"),
+        (ToolOutput(str), "ToolOutput"),
+    ],
+)
+def test_an_agent_that_does_not_answer_in_text_is_refused(output_type: Any, name: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        model_completion(with_output(output_type))
+    assert str(refusal.value).startswith(f"completion: the agent's output is {name}")
+    assert str(refusal.value).endswith("a reply is text; use an agent whose output_type is str.")
+
+
+def upper(text: str) -> str:
+    return text.upper()
+
+
+TEXTUAL: list[Any] = [str, [str, Rating], str | Rating, TextOutput(upper)]
+
+
+@pytest.mark.parametrize("output_type", TEXTUAL)
+def test_an_agent_that_may_answer_in_text_is_taken(output_type: Any) -> None:
+    model_completion(with_output(output_type))
 
 
 # What it took.

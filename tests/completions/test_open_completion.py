@@ -39,6 +39,44 @@ text = "no"
 """
 
 
+OBJECTS = """
+import functools
+from collections.abc import AsyncIterator
+
+async def complete(history, word="own"):
+    yield word
+
+def unchanged(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+    return wrapper
+
+wrapped = unchanged(complete)
+partial = functools.partial(complete, word="own")
+
+def returning(history) -> "AsyncIterator[str]":
+    return complete(history)
+
+class Model:
+    async def __call__(self, history):
+        yield "own"
+
+    async def method(self, history):
+        yield "own"
+
+    @staticmethod
+    async def static(history):
+        yield "own"
+
+    def returning(self, history) -> AsyncIterator[str]:
+        return complete(history)
+
+model = Model()
+partial_model = functools.partial(model)
+"""
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, empty; what is imported from it is forgotten."""
@@ -142,9 +180,41 @@ def test_a_function_that_is_no_async_generator_is_refused(here: Path, attribute:
     with pytest.raises(ConfigurationError) as refusal:
         open_completion(f"my_model:{attribute}")
     assert str(refusal.value) == (
-        f"completion: 'my_model:{attribute}' is no async generator function; "
-        "write async def, and yield text."
+        f"completion: 'my_model:{attribute}' is no async generator function; write async def, and "
+        "yield text. A function that returns an async iterator says so: -> AsyncIterator[str]."
     )
+
+
+@pytest.mark.parametrize("name", ["json:loads", "os:system", "asyncio:sleep", "operator:add"])
+def test_what_the_standard_library_has_is_no_completion(name: str) -> None:
+    assert f"{name!r} is no async generator function" in refusal_of(name)
+
+
+@pytest.mark.parametrize("name", ["pydantic_ai:Agent", "json:JSONDecoder"])
+def test_a_class_is_no_completion(name: str) -> None:
+    assert refusal_of(name) == (
+        f"completion: {name!r} is a class; give the name of an object that is one of it."
+    )
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        "model",
+        "model.method",
+        "model.static",
+        "partial",
+        "partial_model",
+        "wrapped",
+        "returning",
+        "model.returning",
+    ],
+)
+async def test_all_that_returns_an_async_iterator_is_a_completion(
+    here: Path, attribute: str
+) -> None:
+    (here / "my_objects.py").write_text(OBJECTS)
+    assert await said(f"my_objects:{attribute}") == "own"
 
 
 # Models.

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -19,7 +19,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from graphql_app import CompletionError, ReplyErrorCode
 from graphql_app.chat import ChatService
 from graphql_app.completions import model as model_module
-from graphql_app.completions.failures import LOGGED_LENGTH, failure_in, masked
+from graphql_app.completions.failures import failure_in
 from graphql_app.completions.model import ModelCompletion, model_completion
 from graphql_app.limits import Limits
 from graphql_app.messages import Message, Role, Status, Usage
@@ -271,6 +271,16 @@ FOR_GOOD: dict[str, tuple[Answer, str, ReplyErrorCode]] = {
     ),
     "too large": (failing(413), "", ReplyErrorCode.COMPLETION_INPUT_TOO_LONG),
     "bad request": (failing(400), "", ReplyErrorCode.COMPLETION_FAILED),
+    "bad request for a word": (
+        failing(400, message="The parameter 'moderation' is unknown."),
+        "",
+        ReplyErrorCode.COMPLETION_FAILED,
+    ),
+    "moderated": (
+        failing(400, code="moderation_blocked"),
+        "",
+        ReplyErrorCode.COMPLETION_REFUSED,
+    ),
     "redirected": (
         failing(307, headers={"Location": "/elsewhere"}),
         "",
@@ -634,6 +644,186 @@ async def test_an_agents_failures_have_the_same_faces(
     assert len(provider.requests) == 1
 
 
+# Nothing is no answer.
+
+
+async def says_nothing(exchange: Exchange) -> None:
+    await exchange.start()
+    await exchange.event(chunk({"role": "assistant", "content": ""}))
+    await exchange.finish()
+
+
+async def only_thinks(exchange: Exchange) -> None:
+    await exchange.start()
+    await exchange.event(chunk({"reasoning_content": "Hm."}))
+    await exchange.finish()
+
+
+async def asks_for_a_tool(exchange: Exchange) -> None:
+    await exchange.start()
+    await exchange.event(chunk(tool_call("{}")))
+    await exchange.finish("tool_calls")
+
+
+def tool_call(arguments: str) -> dict[str, Any]:
+    function = {"name": "weather", "arguments": arguments}
+    call = {"index": 0, "id": "call-1", "type": "function", "function": function}
+    return {"tool_calls": [call]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [says_nothing, only_thinks, asks_for_a_tool, saying(" \n")],
+    ids=["nothing", "thoughts", "a tool call", "blanks"],
+)
+async def test_a_model_that_says_nothing_has_failed_and_its_tokens_count(
+    provider: ScriptedProvider,
+    completion: ModelCompletion,
+    store: FaultyStore,
+    caplog: pytest.LogCaptureFixture,
+    answer: Answer,
+) -> None:
+    provider.will(answer)
+    async with running_chat(store, completion) as chat:
+        client = await sent(chat)
+        last = await client.until_end()
+        assert last.error is not None
+        assert last.error.code is ReplyErrorCode.COMPLETION_FAILED
+        assert last.error.message == "The model said nothing; try again."
+        assert len(provider.requests) == 1
+        assert "the response holds no text" in caplog.text
+        reply = await until_told(chat, client.message_id)
+        assert (reply.input_tokens, reply.output_tokens) == (7, 5)
+
+
+async def until_told(chat: ChatService, reply_id: str) -> Usage:
+    """What a reply took, once that is stored."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            reply = await chat.message("ann", reply_id)
+            if reply is not None and reply.usage is not None:
+                return reply.usage
+            await asyncio.sleep(0.01)
+
+
+# Whose fault it is.
+
+
+async def test_a_defect_that_is_not_the_providers_is_in_the_log_with_its_traceback(
+    provider: ScriptedProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    defective = agent()
+
+    @defective.instructions
+    def today() -> str:
+        raise ZeroDivisionError("of mine")
+
+    _, error = await failure(model_completion(defective))
+    assert error.message == (
+        "The model could not be asked, or its answer could not be read; whoever runs the server "
+        "finds the reason in its log."
+    )
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
+    assert provider.requests == []
+
+
+async def test_what_a_provider_refuses_has_no_traceback(
+    provider: ScriptedProvider, completion: ModelCompletion, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.will(failing(400))
+    await failure(completion)
+    (record,) = caplog.records
+    assert not record.exc_info
+
+
+async def test_a_port_that_is_none_is_in_the_log_with_its_traceback(
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:99999/v1")
+    monkeypatch.setattr(model_module, "RETRY_SECONDS", ())
+    async with model_completion("openai:scripted") as completion:
+        await failure(completion)
+    assert "OverflowError" in caplog.text
+
+
+# Signs of life have an end.
+
+
+def thinking_for_ever(delta: dict[str, Any]) -> Answer:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.start()
+        with suppress(ConnectionError):
+            while not exchange.request.left.is_set():
+                await exchange.event(chunk(delta))
+                await asyncio.sleep(0.01)
+
+    return answer
+
+
+THOUGHT = {"reasoning_content": "Hm. "}
+
+WITHOUT_END: dict[str, tuple[dict[str, Any], str, float]] = {
+    "too long a time": (THOUGHT, "THINKING_SECONDS", 0.5),
+    "too many thoughts": (THOUGHT, "THINKING_LENGTH", 40),
+    "a tool call": (tool_call("0"), "THINKING_SECONDS", 600),
+}
+
+
+@pytest.mark.parametrize(("delta", "limit", "value"), WITHOUT_END.values(), ids=WITHOUT_END.keys())
+async def test_a_model_that_thinks_for_ever_is_silent_at_last(
+    provider: ScriptedProvider,
+    completion: ModelCompletion,
+    store: FaultyStore,
+    monkeypatch: pytest.MonkeyPatch,
+    delta: dict[str, Any],
+    limit: str,
+    value: float,
+) -> None:
+    monkeypatch.setattr(model_module, limit, value)
+    provider.will(thinking_for_ever(delta))
+    began = monotonic()
+    async with running_chat(store, completion, limits=Limits(silence_seconds=1.0)) as chat:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            last = await (await sent(chat)).until_end()
+        assert last.error is not None
+        assert last.error.code is ReplyErrorCode.COMPLETION_TIMEOUT
+        assert monotonic() - began < 4
+        await provider.until_idle()
+        await settled()
+
+
+async def test_a_model_that_thinks_for_longer_than_the_silence_may_be_answers(
+    provider: ScriptedProvider, completion: ModelCompletion, store: FaultyStore
+) -> None:
+    async def thinking(exchange: Exchange) -> None:
+        await exchange.start()
+        for _ in range(30):
+            await exchange.event(chunk(THOUGHT))
+            await asyncio.sleep(0.05)
+        await exchange.say("Four.")
+        await exchange.finish()
+
+    provider.will(thinking)
+    async with running_chat(store, completion, limits=Limits(silence_seconds=1.0)) as chat:
+        client = await sent(chat)
+        assert (await client.until_end()).status is Status.DONE
+        assert client.content == "Four."
+
+
+# What is sent.
+
+
+async def test_a_blank_reply_is_not_sent_to_the_model(
+    provider: ScriptedProvider, completion: ModelCompletion
+) -> None:
+    history = [message("One"), message(" \n", Role.ASSISTANT), message("Two")]
+    async with aclosing(completion(history)) as pieces:
+        assert [piece async for piece in pieces]
+    assert provider.requests[0].messages == [("user", "One"), ("user", "Two")]
+
+
 # Closing the provider's request.
 
 
@@ -681,7 +871,9 @@ async def test_a_reply_that_is_cancelled_in_a_pause_sends_nothing_more(
     provider.otherwise = failing(503, headers={"Retry-After": "5"})
     pausing = asyncio.Event()
     monkeypatch.setattr(
-        model_module.logger, "warning", lambda *_: asyncio.get_running_loop().call_soon(pausing.set)
+        model_module.logger,
+        "warning",
+        lambda *_, **__: asyncio.get_running_loop().call_soon(pausing.set),
     )
     reading = asyncio.create_task(read(completion))
     await asyncio.wait_for(pausing.wait(), PATIENCE_SECONDS)
@@ -815,31 +1007,6 @@ async def test_no_connection_stays_after_many_replies_of_all_kinds(
 
 
 # Pieces.
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Incorrect API key provided: abcdef0123456789. You can find it",
-        "Incorrect API key provided: sk-abc***wxyz.",
-        "header Authorization: Bearer abcdef0123456789",
-        "GET https://host/v1?alt=sse&key=abcdef0123456789&x=1",
-        "https://me:abcdef0123456789@host/v1",
-        "{'api_key': 'abcdef0123456789'}",
-        "the value of my own variable: correct horse",
-    ],
-)
-def test_the_log_has_no_keys(text: str) -> None:
-    shown = masked(text, {"OWN_TOKEN": "correct horse", "SHORT_KEY": "a"})
-    assert "***" in shown
-    assert "abcdef0123456789" not in shown
-    assert "wxyz" not in shown
-    assert "horse" not in shown
-
-
-def test_the_log_has_no_more_than_it_needs() -> None:
-    assert masked("one\n two\t three", {}) == "one two three"
-    assert len(masked("word " * 1_000, {})) == LOGGED_LENGTH
 
 
 @pytest.mark.parametrize(

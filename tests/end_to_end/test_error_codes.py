@@ -296,7 +296,7 @@ async def test_a_reply_too_many_is_refused_and_stores_nothing_while_joining_one_
 @pytest.mark.parametrize(
     ("setting", "content", "code", "kept"),
     [
-        ("COMPLETION_TIMEOUT_SECONDS=0.2", "wait", "COMPLETION_TIMEOUT", "waiting"),
+        ("COMPLETION_TIMEOUT_SECONDS=1", "wait", "COMPLETION_TIMEOUT", "waiting"),
         ("MAX_REPLY_LENGTH=7", "words 9", "REPLY_TOO_LONG", "w w w w"),
     ],
 )

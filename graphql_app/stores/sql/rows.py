@@ -200,7 +200,7 @@ def usage_values(usage: Usage | None) -> dict[str, Any]:
 def error_of(row: Any) -> ReplyError | None:
     if row.error_code is None:
         return None
-    return ReplyError(ReplyErrorCode(row.error_code), row.error_message)
+    return ReplyError(ReplyErrorCode.read(row.error_code), row.error_message)
 
 
 def datetime_of(milliseconds: int) -> datetime:
