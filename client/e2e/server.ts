@@ -48,6 +48,9 @@ export class GraphqlApp {
     this.#settings = settings;
   }
 
+  /** Whether it ended at any time: what a page was just loading from it may have broken off. */
+  hasEnded = false;
+
   get isRunning(): boolean {
     const child = this.#process;
     return child !== undefined && child.exitCode === null && child.signalCode === null;
@@ -144,6 +147,7 @@ export class GraphqlApp {
   async #end(signal: NodeJS.Signals): Promise<void> {
     if (!this.#process || !this.isRunning) return;
     const ended = once(this.#process, "exit");
+    this.hasEnded = true;
     this.#process.kill(signal);
     await ended;
   }

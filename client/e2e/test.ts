@@ -71,9 +71,10 @@ export const test = base.extend<Options & Fixtures, WorkerFixtures>({
 
   baseURL: async ({ network }, use) => use(network.url),
 
-  context: async ({ context, network }, use) => {
+  context: async ({ context, network, server }, use) => {
     await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: network.url });
-    const complaints = watch(context, new URL(network.url).host, () => network.hadFaults);
+    const hadFaults = () => network.hadFaults || server.hasEnded;
+    const complaints = watch(context, new URL(network.url).host, hadFaults);
     await use(context);
     expect(complaints).toEqual([]);
   },
