@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from logging.config import dictConfig
 from time import monotonic
 
 import pytest
@@ -104,13 +103,9 @@ def test_a_traceback_in_the_servers_log_has_no_keys(
 
 
 def test_the_servers_own_loggers_write_with_that_formatter() -> None:
-    loggers = [logging.getLogger(name) for name in ("graphql_app", "uvicorn")]
-    before = [(each.handlers[:], each.level, each.propagate) for each in loggers]
-    try:
-        dictConfig(logging_config())
-        for each in loggers:
-            (handler,) = each.handlers
-            assert isinstance(handler.formatter, MaskedFormatter)
-    finally:
-        for each, (handlers, level, propagates) in zip(loggers, before, strict=True):
-            each.handlers[:], each.level, each.propagate = handlers, level, propagates
+    """By what they are told: configuring them would be for all tests that follow."""
+    config = logging_config()
+    for name in ("graphql_app", "uvicorn"):
+        assert config["loggers"][name]["handlers"] == ["default"]
+    assert config["handlers"]["default"]["formatter"] == "default"
+    assert config["formatters"]["default"]["()"] is MaskedFormatter
