@@ -72,7 +72,7 @@ reload: .venv/.ready ## Records docs/reload.svg, the picture of the README.
 	$(BIN)/python docs/reload.py
 
 lock: .venv/.ready ## Locks the dependencies anew, with names, versions and hashes only.
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra sql --extra redis --extra llm --generate-hashes --allow-unsafe \
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra sql --extra redis --extra llm --extra otel --generate-hashes --allow-unsafe \
 	  --strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --output-file requirements.txt pyproject.toml
 

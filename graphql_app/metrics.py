@@ -77,8 +77,22 @@ _duration = Histogram(
     ["model"],
     buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
 )
+_refusals = Counter(
+    "graphql_app_refusals",
+    "What was refused before it could begin, by reason.",
+    ["reason"],
+)
 
 _models: set[str] = set()
+
+
+def refused(reason: str) -> None:
+    """Counts a refusal: a request, socket or operation that was not let in.
+
+    Args:
+        reason: one of a few words that the code holds; never anything from outside.
+    """
+    _refusals.labels(reason).inc()
 
 
 def reply_began() -> None:

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     host: Annotated[str, MinLen(1)] = "127.0.0.1"
     port: Annotated[int, Ge(0), Le(65_535)] = 3000
     workers: Count = 1
+    open: bool = False
+    production: bool = False
     store: str = "memory://"
     completion: str = "simulated"
     word_delay: Annotated[float, Ge(0), Le(60)] = 0.05

@@ -26,6 +26,8 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "host": "127.0.0.1",
         "port": 3000,
         "workers": 1,
+        "open": False,
+        "production": False,
         "store": "memory://",
         "completion": "simulated",
         "word_delay": 0.05,

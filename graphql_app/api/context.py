@@ -6,11 +6,9 @@ from typing import TypeAlias
 
 import strawberry
 
+from graphql_app.access.caller import NOBODY, Caller
 from graphql_app.api.requests import Document
 from graphql_app.chat import ChatService
-
-ANONYMOUS = ""
-"""The owner of everything while there is no authentication."""
 
 
 @dataclass(slots=True)
@@ -23,12 +21,16 @@ class Context:
     """
 
     chat: ChatService
-    owner: str = ANONYMOUS
+    caller: Caller = NOBODY
     document: Document | None = None
     document_is_valid: bool = False
     sent: Callable[[], None] = lambda: None
     takes_feed: bool = False
     lasts: bool = False
+
+    @property
+    def owner(self) -> str:
+        return self.caller.owner
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

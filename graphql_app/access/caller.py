@@ -1,0 +1,25 @@
+"""Who asks."""
+
+from dataclasses import dataclass
+
+ANONYMOUS = ""
+"""The owner of everything while no token is required."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who runs an operation: as which owner, from which address, and until when.
+
+    Args:
+        owner: whose messages these are: the `sub` of a token.
+        address: the client's IP, as the server sees it, or as a trusted proxy says.
+        expires_at: when the token ends, in seconds since 1970; None: never.
+    """
+
+    owner: str = ANONYMOUS
+    address: str = ""
+    expires_at: float | None = None
+
+
+NOBODY = Caller()
+"""A caller of whom nothing is known."""
