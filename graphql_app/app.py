@@ -14,16 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_app import metrics
+from graphql_app.access.hosts import Hosts
+from graphql_app.access.origins import Origins
+from graphql_app.access.proxies import Proxies
 from graphql_app.api.schema import schema
 from graphql_app.api.transport import Transport
 from graphql_app.chat import ChatService
 from graphql_app.completions import open_completion
+from graphql_app.door import Door, safely
 from graphql_app.errors import StoreUnavailableError
 from graphql_app.pages import CHAT, Pages
 from graphql_app.settings import Settings
@@ -31,6 +37,14 @@ from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.stores import open_store
 
 STATIC = Path(__file__).parent / "static"
+
+ASKED_HEADERS = ("Authorization", "X-Request-Id")
+"""What pages of other origins may send beside what they always may."""
+
+SHOWN_HEADERS = ("Retry-After", "WWW-Authenticate", "X-Request-Id")
+"""What they may read of an answer beside what they always may."""
+
+PREFLIGHT_SECONDS = 600
 
 
 @contextmanager
@@ -46,17 +60,25 @@ def opening_quietly() -> Iterator[None]:
 
 
 class Application(Starlette):
-    """Starlette, which leaves sockets to the transport: its layers take time for each frame.
+    """Starlette behind a door, which leaves sockets to the transport.
 
-    Below a prefix, it finds the way as usual.
+    Its layers take time for each frame. Below a prefix, it finds the way as usual.
     """
 
-    def __init__(self, *, sockets: ASGIApp, **options: Any) -> None:
+    def __init__(self, *, door: Door, sockets: ASGIApp, **options: Any) -> None:
         super().__init__(**options)
+        self._door = door
         self._sockets = sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and scope["path"] == "/graphql":
+        refusal = None
+        if scope["type"] != "lifespan":
+            refusal = self._door.refusal(scope)
+        if scope["type"] == "http":
+            send = safely(scope, send)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == "/graphql":
             await self._sockets(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -131,14 +153,30 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             await asyncio.to_thread(metrics.exposition), media_type=metrics.CONTENT_TYPE
         )
 
+    # Whoever comes from elsewhere has been turned away at the door.
+    from_elsewhere = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=ASKED_HEADERS,
+        expose_headers=SHOWN_HEADERS,
+        allow_private_network=True,
+        max_age=PREFLIGHT_SECONDS,
+    )
+
     return Application(
+        door=Door(
+            hosts=Hosts((*settings.hosts, settings.host.lower())),
+            origins=Origins(settings.origins),
+            proxies=Proxies(settings.trusted_proxies),
+        ),
         sockets=transport,
         routes=[
             Route("/", home),
             Route("/healthz", healthy),
             Route("/readyz", ready),
             Route("/metrics", measured),
-            Route("/graphql", transport),
+            Route("/graphql", transport, middleware=[from_elsewhere]),
             WebSocketRoute("/graphql", transport),
             Mount("/static", pages),
         ],

@@ -33,12 +33,15 @@ POLICIES = {
 PAGE_HEADERS = {
     "Cache-Control": "no-cache",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Referrer-Policy": "same-origin",
     "Vary": "Accept, Accept-Encoding",  # At /graphql, only who accepts a page gets one.
     "X-Content-Type-Options": "nosniff",
 }
 FILE_HEADERS = {
     "Cache-Control": "no-cache",
+    # A worker may do what its own file says, whatever its page says.
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
 }

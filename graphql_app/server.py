@@ -119,6 +119,7 @@ class Server(uvicorn.Server):
                 log_config=logging_config(),
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # Those of 127.0.0.1 would be believed; see door.py.
             )
         )
         logging.getLogger("uvicorn.error").addFilter(ExpectedFaults())

@@ -1,14 +1,18 @@
 """The settings: read once from the environment and the command line, checked, frozen."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from graphql_app.access.hosts import ANY, read_host
+from graphql_app.access.origins import read_origin
+from graphql_app.access.proxies import read_network
 from graphql_app.errors import ConfigurationError
 from graphql_app.limits import Limits
 
@@ -16,8 +20,33 @@ PREFIX = "GRAPHQL_APP_"
 
 DEFAULTS = Limits()
 
+ENTRY = "entry"
+"""The type of an error whose sentence names the entry of a list that is wrong."""
+
 Count = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
+
+
+def _entries(value: object) -> object:
+    """A list as it stands in a variable: between commas."""
+    if isinstance(value, str):
+        return tuple(entry for entry in map(str.strip, value.split(",")) if entry)
+    return value
+
+
+def _each(read: Callable[[str], str]) -> AfterValidator:
+    """Checks a list's entries with a function that raises ValueError with a sentence."""
+
+    def check(entries: Iterable[str]) -> tuple[str, ...]:
+        try:
+            return tuple(map(read, entries))
+        except ValueError as error:
+            raise PydanticCustomError(ENTRY, "{reason}", {"reason": str(error)}) from error
+
+    return AfterValidator(check)
+
+
+Entries = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_entries)]
 
 
 class Settings(BaseSettings):
@@ -32,6 +61,9 @@ class Settings(BaseSettings):
     workers: Count = 1
     open: bool = False
     production: bool = False
+    origins: Annotated[Entries, _each(read_origin)] = ()
+    hosts: Annotated[Entries, _each(read_host)] = ()
+    trusted_proxies: Annotated[Entries, _each(read_network)] = ()
     store: str = "memory://"
     completion: str = "simulated"
     word_delay: Annotated[float, Ge(0), Le(60)] = 0.05
@@ -67,6 +99,14 @@ class Settings(BaseSettings):
             silence_seconds=self.completion_timeout_seconds,
             list_size=self.max_list_size,
             replies=self.max_replies,
+        )
+
+
+def _check_origins(settings: Settings) -> None:
+    if ANY in settings.origins and not settings.open:
+        raise ConfigurationError(
+            "origins: * lets every page that somebody visits use the server, and read its answers. "
+            "Name the origins, or say that the server is open."
         )
 
 
@@ -120,8 +160,10 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(
             "\n".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg']}, not {item['input']!r}."
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+                + ("." if item["type"] == ENTRY else f", not {item['input']!r}.")
                 for item in error.errors()
             )
         ) from error
+    _check_origins(settings)
     return _with_system_prompt(settings)

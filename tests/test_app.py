@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     from starlette.testclient import TestClient
 
 PROTOCOL = "graphql-transport-ws"
+HERE = "http://localhost:3000"
 
 
 def test_any_server_sees_that_the_application_is_one_of_asgi_3() -> None:
@@ -28,9 +29,11 @@ def test_any_server_sees_that_the_application_is_one_of_asgi_3() -> None:
 
 
 def test_a_client_of_starlette_can_use_the_application() -> None:
-    with TestClient(create_app(Settings(completion="echo"))) as client:
+    with TestClient(create_app(Settings(completion="echo")), HERE) as client:
         assert client.get("/healthz").text == "ok"
-        with client.websocket_connect("/graphql", subprotocols=[PROTOCOL]) as socket:
+        with client.websocket_connect(
+            "ws://localhost:3000/graphql", subprotocols=[PROTOCOL]
+        ) as socket:
             socket.send_json({"type": "connection_init"})
             assert socket.receive_json() == {"type": "connection_ack"}
 
@@ -38,8 +41,8 @@ def test_a_client_of_starlette_can_use_the_application() -> None:
 @pytest.mark.parametrize("path", ["/", "/graphql/", "/graphql/more", "/healthz", "/static/x"])
 def test_sockets_are_opened_at_graphql_and_nowhere_else(path: str) -> None:
     with (
-        TestClient(create_app(Settings(completion="echo"))) as client,
+        TestClient(create_app(Settings(completion="echo")), HERE) as client,
         pytest.raises(WebSocketDisconnect),
-        client.websocket_connect(path, subprotocols=[PROTOCOL]),
+        client.websocket_connect(f"ws://localhost:3000{path}", subprotocols=[PROTOCOL]),
     ):
         pass

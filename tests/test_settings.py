@@ -28,6 +28,9 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "workers": 1,
         "open": False,
         "production": False,
+        "origins": (),
+        "hosts": (),
+        "trusted_proxies": (),
         "store": "memory://",
         "completion": "simulated",
         "word_delay": 0.05,
@@ -176,6 +179,48 @@ class TestAWrongSettingIsRefusedByItsName:
 )
 def test_a_setting_may_be_at_the_edge_of_what_is_allowed(name: str, edge: float) -> None:
     assert getattr(read_settings({name: edge}), name) == edge
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "entries"),
+    [
+        ("origins", "https://a.example/", None),
+        ("origins", "https://a.example, null", None),
+        ("origins", "https://a.example", ("https://a.example",)),
+        (
+            "origins",
+            " https://A.example:443 ,http://localhost:5173,",
+            ("https://a.example", "http://localhost:5173"),
+        ),
+        ("origins", "", ()),
+        ("hosts", "a.example,*.b.example", ("a.example", "*.b.example")),
+        ("hosts", "*", ("*",)),
+        ("hosts", "a.example:80", None),
+        ("trusted_proxies", "10.0.0.0/8,::1", ("10.0.0.0/8", "::1/128")),
+        ("trusted_proxies", "10.0.0.1/8", None),
+        ("trusted_proxies", "proxy", None),
+    ],
+)
+def test_a_list_stands_between_commas_and_a_wrong_entry_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, entries: tuple[str, ...] | None
+) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), text)
+    if entries is not None:
+        assert getattr(read_settings(), name) == entries
+        return
+    with pytest.raises(ConfigurationError) as refusal:
+        read_settings()
+    wrong = text.rpartition(",")[2].strip()
+    assert str(refusal.value).startswith(f"{name}: {wrong!r} ")
+    assert str(refusal.value).count(wrong) <= 2
+    assert str(refusal.value).endswith((".", ")."))
+
+
+def test_every_page_may_use_a_server_only_if_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHQL_APP_ORIGINS", "*")
+    with pytest.raises(ConfigurationError, match=r"^origins: \* lets every page"):
+        read_settings()
+    assert read_settings({"open": True}).origins == ("*",)
 
 
 def test_each_wrong_setting_has_a_line_of_its_own() -> None:

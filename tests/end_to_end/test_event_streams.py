@@ -209,7 +209,7 @@ async def test_many_clients_that_leave_rudely_leave_nothing_behind(server: Serve
     for accept in (EVENT_STREAM, MULTIPART) * 20:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(
-            f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Accept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
         )
         await writer.drain()

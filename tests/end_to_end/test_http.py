@@ -388,7 +388,7 @@ async def exchange(server: ServerProcess, *parts: bytes) -> bytes:
         writer.close()
 
 
-POST = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 async def test_a_body_that_says_it_is_too_large_is_413_before_it_comes(
@@ -421,7 +421,8 @@ async def test_a_body_of_almost_2_mib_is_accepted(http: httpx.AsyncClient) -> No
         POST + b"Content-Length: x\r\n\r\n",
         POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
         POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n",
-        b"GET /graphql HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        b"GET /graphql HTTP/1.1\r\nHost: localhost\r\n"
+        b"Upgrade: websocket\r\nConnection: upgrade\r\n\r\n",
     ],
 )
 async def test_what_is_no_http_is_400(server: ServerProcess, data: bytes) -> None:

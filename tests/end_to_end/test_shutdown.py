@@ -197,7 +197,7 @@ async def test_a_request_that_is_under_way_is_answered() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         async with open_socket(server.url) as socket:
             writer.write(
-                b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n%b" % (len(body), body[:5])
             )
             await writer.drain()
@@ -463,7 +463,7 @@ async def test_clients_that_say_nothing_or_read_nothing_do_not_keep_the_process(
             await deaf.subscribe(events)
             stream, stream_writer = await asyncio.open_connection("127.0.0.1", server.port)
             stream_writer.write(
-                f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 f"Accept: {EVENT_STREAM}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
             )
             await stream.readline()
