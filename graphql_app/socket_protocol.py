@@ -12,6 +12,11 @@ from graphql_app.api.websocket import WRITE
 GOODBYE_SECONDS = 1.0
 """How long a client may take to answer that its socket is closed."""
 
+NO_HANDSHAKE = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 28\r\nconnection: close\r\n\r\nThis is no WebSocket offer.\n"
+)
+
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, which writes directly, and says goodbye before it hangs up.
@@ -45,6 +50,17 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self._is_leaving = True
         if self.handshake_complete:
             self._leave()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self._refuse_handshake()
+
+    def _refuse_handshake(self) -> None:
+        """Answers what the WebSocket library takes for no handshake; uvicorn would not."""
+        self.handshake_initiated = self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()) or NO_HANDSHAKE)
+        self.transport.close()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)

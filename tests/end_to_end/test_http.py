@@ -429,6 +429,28 @@ async def test_what_is_no_http_is_400(server: ServerProcess, data: bytes) -> Non
     assert (await exchange(server, data)).startswith(b"HTTP/1.1 400 ")
 
 
+HANDSHAKE = (
+    b"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        (b"Content-Length: 5\r\n\r\nhello", 400),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"X-Long: " + b"x" * 10_000 + b"\r\n\r\n", 431),
+        (b"X-Many: x\r\n" * 200 + b"\r\n", 431),
+    ],
+    ids=["a body", "a body in chunks", "a long header", "many headers"],
+)
+async def test_a_handshake_that_the_websocket_library_cannot_read_is_answered(
+    server: ServerProcess, more: bytes, status: int
+) -> None:
+    assert (await exchange(server, HANDSHAKE + more)).startswith(b"HTTP/1.1 %d " % status)
+
+
 @pytest.mark.parametrize("sent", [b"{", body()], ids=["half of a body", "a whole one"])
 async def test_a_client_that_leaves_before_its_answer_disturbs_nobody(
     server: ServerProcess, http: httpx.AsyncClient, sent: bytes
