@@ -10,6 +10,7 @@
     │   ├── TooManyRepliesError       TOO_MANY_REPLIES
     │   ├── TooManyOperationsError    TOO_MANY_OPERATIONS
     │   ├── UnauthenticatedError      UNAUTHENTICATED
+    │   ├── KeysUnavailableError      AUTHENTICATION_UNAVAILABLE
     │   └── StoreUnavailableError     STORE_UNAVAILABLE
     ├── CompletionError            raised by a completion; ends its reply, shown with the reply
     ├── FencedError                a writer that may write no more; never leaves the server
@@ -92,9 +93,13 @@ class TooManyRepliesError(ChatError):
 
     code = "TOO_MANY_REPLIES"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, of_owner: bool = False) -> None:
         super().__init__(
-            f"The server is already streaming its maximum of {limit:,} replies; try again later."
+            f"You are already streaming your maximum of {limit:,} replies; stop one, or wait for "
+            "the end of one."
+            if of_owner
+            else f"The server is already streaming its maximum of {limit:,} replies; try again "
+            "later."
         )
         self.limit = limit
 
@@ -116,6 +121,15 @@ class UnauthenticatedError(ChatError):
 
     def __init__(self, reason: str = "A valid token is required.") -> None:
         super().__init__(reason)
+
+
+class KeysUnavailableError(ChatError):
+    """Whether a token is good cannot be said: the keys of whoever makes them cannot be fetched."""
+
+    code = "AUTHENTICATION_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("Tokens cannot be checked at the moment; try again.")
 
 
 class StoreUnavailableError(ChatError):

