@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import logging
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
@@ -96,6 +97,7 @@ class ChatService:
         self._drain_seconds = drain_seconds
         # A reply is here from before it is stored until its producer is done; None: not started.
         self._running: dict[Ref, Producer | None] = {}
+        self._running_of: Counter[str] = Counter()  # By owner.
         self._turns: WeakValueDictionary[Ref, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = Wakeup()
@@ -305,13 +307,24 @@ class ChatService:
             if reply in self._running:
                 added, _ = await self._add(add)
                 return added
-            is_full = len(self._running) >= self._limits.replies
-            if is_full and await self._store.message(unless) is None:
-                raise TooManyRepliesError(self._limits.replies)
+            full = self._full_for(reply.owner)
+            if full is not None and await self._store.message(unless) is None:
+                raise full
             return await self._start(reply, add)
+
+    def _full_for(self, owner: str) -> TooManyRepliesError | None:
+        """Why an owner may not have one more reply, or None."""
+        limits = self._limits
+        if len(self._running) >= limits.replies:
+            return TooManyRepliesError(limits.replies)
+        most = limits.replies_per_owner
+        if most is not None and self._running_of[owner] >= most:
+            return TooManyRepliesError(most, of_owner=True)
+        return None
 
     async def _start(self, reply: Ref, add: Adding) -> Added:
         self._running[reply] = None
+        self._running_of[reply.owner] += 1
         added = None
         try:
             added, lease = await self._add(add)
@@ -366,6 +379,9 @@ class ChatService:
 
     def _forget(self, reply: Ref) -> None:
         del self._running[reply]
+        self._running_of[reply.owner] -= 1
+        if not self._running_of[reply.owner]:
+            del self._running_of[reply.owner]
         if not self._running:
             self._idle.set()
 

@@ -8,7 +8,10 @@ from graphql_app.messages import is_scalar_text, utf16_length
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The chat's limits. Lengths of texts are in UTF-16 code units."""
+    """The chat's limits. Lengths of texts are in UTF-16 code units.
+
+    `replies` is how many stream at once, `replies_per_owner` how many of one owner; None: any.
+    """
 
     content_length: int = 32_768
     id_length: int = 128
@@ -16,6 +19,7 @@ class Limits:
     silence_seconds: float = 60.0
     list_size: int = 1_000
     replies: int = 5_000
+    replies_per_owner: int | None = None
 
     def check_id(self, argument: str, id: str) -> None:
         if not 1 <= len(id) <= self.id_length or not id.isprintable():
