@@ -9,7 +9,7 @@ the operations then subscribe anew, each from where it stands.
 """
 
 from graphql_app.client.client import DEFAULT_CONVERSATION, DEFAULT_URL, ChatClient
-from graphql_app.client.connection import ConnectionChange
+from graphql_app.client.connection import ConnectionChange, Token
 from graphql_app.client.documents import (
     CHUNK,
     CLEAR,
@@ -76,6 +76,7 @@ __all__ = [
     "GapError",
     "ReplyText",
     "Retry",
+    "Token",
     "Update",
     "reason_of",
     "refusal_in",

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gql import GraphQLRequest
 
-from graphql_app.client.connection import Connection, ConnectionChange, CutError
+from graphql_app.client.connection import Connection, ConnectionChange, CutError, Token
 from graphql_app.client.documents import (
     CLEAR,
     CONVERSATIONS,
@@ -54,7 +54,10 @@ class ChatClient:
 
     Args:
         url: where the server takes sockets, ws:// or wss://.
-        init_payload: what connection_init carries, a token perhaps.
+        token: who this is, for a server that wants to know; or what is asked for it, anew for each
+            connection. Then an expired token is replaced, and what was going on goes on; a second
+            refusal in a row is CONNECTION_REFUSED. What it raises, the caller of a method gets.
+        init_payload: what else connection_init carries.
         headers: of the handshake.
         retry: how a connection is made again.
         ping_seconds: how often the server is asked for a sign of life, and how long it may take.
@@ -68,6 +71,7 @@ class ChatClient:
         self,
         url: str = DEFAULT_URL,
         *,
+        token: Token | None = None,
         init_payload: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         retry: Retry | None = None,
@@ -78,16 +82,22 @@ class ChatClient:
     ) -> None:
         self.url = url
         self._retry = retry or Retry()
-        new_transport = partial(
+        with_options = partial(
             Transport,
             url,
-            init_payload=dict(init_payload or {}),
             headers=dict(headers or {}),
             ping_seconds=ping_seconds,
             max_message_bytes=max_message_bytes,
             max_request_bytes=max_request_bytes,
         )
-        self._connection = Connection(url, new_transport, self._retry, on_connection)
+
+        def new_transport(token: str | None) -> Transport:
+            payload = dict(init_payload or {})
+            if token is not None:
+                payload["authorization"] = f"Bearer {token}"
+            return with_options(init_payload=payload)
+
+        self._connection = Connection(url, new_transport, self._retry, on_connection, token)
 
     async def __aenter__(self) -> "ChatClient":
         try:

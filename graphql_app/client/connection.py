@@ -1,10 +1,11 @@
 """The connection of a client: one socket after the other, each opened when it is needed."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from gql import GraphQLRequest
 from gql.transport.exceptions import TransportError, TransportQueryError
@@ -17,10 +18,13 @@ from graphql_app.client.errors import (
     CONNECTION_REFUSED,
     ChatClientError,
 )
-from graphql_app.client.failures import reason_of, refusal_in
+from graphql_app.client.failures import is_refused_token, reason_of, refusal_in
 from graphql_app.client.results import error_from
 from graphql_app.client.retry import Backoff, Retry
 from graphql_app.client.transport import Transport
+
+Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A token, or what makes one for each connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +45,23 @@ class Connection:
 
     Args:
         url: for error messages.
-        new_transport: makes the next socket, not yet open.
+        new_transport: makes the next socket, not yet open, given a token.
     """
 
     def __init__(
         self,
         url: str,
-        new_transport: Callable[[], Transport],
+        new_transport: Callable[[str | None], Transport],
         retry: Retry,
         on_change: Callable[[ConnectionChange], None] | None,
+        token: Token | None = None,
     ) -> None:
         self._url = url
         self._new_transport = new_transport
         self._retry = retry
         self._on_change = on_change
+        self._token = token
+        self._token_was_refused = False  # Since the last result.
         self._backoff = Backoff(retry)
         self._transport: Transport | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -80,6 +87,7 @@ class Connection:
                     raise error_from(result.errors)
                 if result.data is not None:
                     self._backoff.reset()
+                    self._token_was_refused = False
                     yield result.data
         except TransportQueryError as error:
             raise error_from(error.errors or ()) from None
@@ -140,7 +148,7 @@ class Connection:
         while not self._closed:
             if failure is not None:
                 await self._back_off(failure, attempts)
-            transport = self._new_transport()
+            transport = self._new_transport(await self._next_token())
             attempts += 1
             try:
                 await transport.connect()
@@ -156,7 +164,18 @@ class Connection:
                 self._report(ConnectionChange(connected=True))
                 return
 
+    async def _next_token(self) -> str | None:
+        if not callable(self._token):
+            return self._token
+        token = self._token()
+        return await token if inspect.isawaitable(token) else token
+
     async def _back_off(self, failure: Exception, attempts: int) -> None:
+        if callable(self._token) and is_refused_token(failure):
+            self._token_was_refused = not self._token_was_refused
+            if self._token_was_refused:
+                self._report(ConnectionChange(False, reason_of(failure), retry_seconds=0.0))
+                return  # With another token.
         if (refusal := refusal_in(failure)) is not None:
             raise ChatClientError(
                 CONNECTION_REFUSED, f"{self._url} refuses the connection: {refusal}."

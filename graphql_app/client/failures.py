@@ -16,9 +16,10 @@ from websockets.exceptions import (
 FINAL_CLOSE_CODES = frozenset({1009, 4400, 4401, 4403, 4406, 4409, 4429})
 """Close codes after which the same thing would only be refused again.
 
-That is true of 4403, too: the init payload of this client is fixed, so a new attempt would be
-refused the same way.
+4403 is one while the token is the same: a new attempt would be refused the same way.
 """
+
+REFUSED_TOKEN = 4403
 
 RETRIED_HTTP_STATUSES = frozenset({408, 425, 429})
 """Refused handshakes that may go well later, besides all of 500 and above."""
@@ -42,6 +43,16 @@ def refusal_in(failure: BaseException) -> str | None:
             case TransportProtocolError():
                 return "it does not speak graphql-transport-ws"
     return None
+
+
+def is_refused_token(failure: BaseException) -> bool:
+    """Whether the connection was closed because of its token, which may have expired."""
+    return any(
+        isinstance(cause, ConnectionClosed)
+        and cause.rcvd is not None
+        and cause.rcvd.code == REFUSED_TOKEN
+        for cause in _causes(failure)
+    )
 
 
 def reason_of(failure: BaseException) -> str:

@@ -14,7 +14,9 @@ import logging
 import os
 import sys
 import threading
+from functools import partial
 from io import TextIOWrapper
+from pathlib import Path
 
 from graphql_app.client import DEFAULT_CONVERSATION, DEFAULT_URL, ChatClient, ChatClientError
 from graphql_app.terminal.commands import (
@@ -69,12 +71,14 @@ def chat(
     conversation_id: str = DEFAULT_CONVERSATION,
     resume: str | None = None,
     history_size: int | None = None,
+    token: str | Path | None = None,
 ) -> int:
     """Chats on the standard streams until the user leaves; returns the exit status.
 
     Args:
         resume: a reply to show first, or LAST.
         history_size: how many messages to show before that.
+        token: who this is; or a file with that, which is read for each connection.
     """
     # What the connection goes through is told in one line; no library needs to add to it.
     logging.getLogger("gql").addHandler(logging.NullHandler())
@@ -83,7 +87,7 @@ def chat(
         sys.stdout.reconfigure(errors="replace")
     screen = Screen(sys.stdout, sys.stderr)
     try:
-        return asyncio.run(_chat(screen, url, conversation_id, resume, history_size))
+        return asyncio.run(_chat(screen, url, conversation_id, resume, history_size, token))
     except (ChatClientError, ReplyFailedError, UsageError) as error:
         screen.notice(f"graphql-app: {' '.join(str(error).split())}")
         return 1
@@ -96,9 +100,18 @@ def chat(
 
 
 async def _chat(
-    screen: Screen, url: str, conversation_id: str, resume: str | None, history_size: int | None
+    screen: Screen,
+    url: str,
+    conversation_id: str,
+    resume: str | None,
+    history_size: int | None,
+    token: str | Path | None,
 ) -> int:
-    async with ChatClient(url, on_connection=connection_notices(screen)) as client:
+    async with ChatClient(
+        url,
+        token=partial(_read_token, token) if isinstance(token, Path) else token,
+        on_connection=connection_notices(screen),
+    ) as client:
         terminal = Terminal(
             client,
             screen,
@@ -118,3 +131,11 @@ async def _chat(
                 daemon=True,
             ).start()
             return await terminal.run(resume=resume, history_size=history_size)
+
+
+def _read_token(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"The token in {str(file)!r} cannot be read: {reason}.") from error
