@@ -1,8 +1,9 @@
 # The server in an image:
 #
 #     docker build --tag graphql-app .
-#     docker run --publish 127.0.0.1:3000:3000 graphql-app
+#     docker run --publish 127.0.0.1:3000:3000 --env GRAPHQL_APP_JWT_SECRET graphql-app
 #
+# It asks everybody for a token; GRAPHQL_APP_OPEN=true in the place of the secret lets anybody in.
 # docs/how-to/deploy-behind-a-proxy.md says more.
 
 FROM node:20-slim AS pages

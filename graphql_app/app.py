@@ -91,9 +91,10 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         shutdown: whoever serves the application says there that its end has begun.
 
     Raises:
-        ConfigurationError: the store or the completion cannot be what the settings say.
+        ConfigurationError: the store, the completion or the tokens cannot be what the settings say.
     """
     shutdown = shutdown or Shutdown()
+    tokens = settings.tokens
     store = open_store(settings.store)
     completion = open_completion(
         settings.completion,
@@ -118,6 +119,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         max_sockets=settings.max_sockets,
         max_operations_per_socket=settings.max_operations_per_socket,
         init_timeout_seconds=settings.connection_init_seconds,
+        tokens=tokens,
         shutdown=shutdown,
     )
     shutdown.at(Phase.HURRIED, chat.hurry)
@@ -131,6 +133,8 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             with opening_quietly():
                 await store.open()
                 await stack.enter_async_context(chat)
+            if tokens is not None:
+                tokens.begin()
             yield
 
     async def home(request: Request) -> Response:

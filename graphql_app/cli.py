@@ -1,10 +1,12 @@
-"""The command line: graphql-app serve, migrate, chat, schema.
+"""The command line: graphql-app serve, migrate, chat, token, schema.
 
 What a command needs is imported when it runs, so that `--help` answers at once.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 import typer
@@ -31,6 +33,14 @@ def serve(
     ] = None,
     port: Annotated[
         int | None, typer.Option(help="The port to listen on.", show_default="3000")
+    ] = None,
+    open: Annotated[
+        bool | None,
+        typer.Option(
+            "--open",
+            help="Listen where other machines can come in, without asking for tokens.",
+            show_default=False,
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -76,6 +86,7 @@ def serve(
     given = {
         "host": host,
         "port": port,
+        "open": open,
         "workers": workers,
         "store": store,
         "completion": completion,
@@ -157,6 +168,14 @@ def chat(
     history: Annotated[
         int | None, typer.Option(help="Show this many earlier messages first.", min=1, metavar="N")
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with the token, read for each connection. GRAPHQL_APP_TOKEN is one, too.",
+            metavar="FILE",
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
     """Chats in the terminal.
 
@@ -174,8 +193,39 @@ def chat(
             conversation_id=conversation,
             resume=(reply_id or LAST) if resume else None,
             history_size=history,
+            # Not an option: others see what a command was started with.
+            token=token_file or os.environ.get("GRAPHQL_APP_TOKEN") or None,
         )
     )
+
+
+@app.command()
+def token(
+    sub: Annotated[str, typer.Option(help="The owner that it names.", metavar="OWNER")],
+    minutes: Annotated[
+        float, typer.Option(help="How long it is good for.", min=0, max=5_256_000)
+    ] = 60,
+) -> None:
+    """Makes a token, signed with GRAPHQL_APP_JWT_SECRET, to try the server with."""
+    from graphql_app.access.tokens import new_token
+    from graphql_app.errors import BadUserInputError, ConfigurationError
+
+    with _settings({}) as settings:
+        if settings.jwt_secret is None:
+            raise ConfigurationError("jwt_secret: a token is signed with it; set it.")
+        try:
+            settings.limits.check_id("sub", sub)
+        except BadUserInputError as error:
+            raise ConfigurationError(str(error)) from None
+        typer.echo(
+            new_token(
+                settings.jwt_secret.get_secret_value(),
+                sub,
+                minutes * 60,
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience,
+            )
+        )
 
 
 @app.command()

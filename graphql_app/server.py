@@ -13,6 +13,7 @@ second signal.
 
 import asyncio
 import gc
+import ipaddress
 import logging
 import os
 import signal
@@ -268,7 +269,7 @@ def bound_sockets(settings: Settings) -> list[socket.socket]:
     """Sockets at the address, on which nobody listens yet.
 
     Raises:
-        ConfigurationError: the address is unknown, or taken.
+        ConfigurationError: the address is unknown, or taken, or open to others who need no token.
     """
     sockets: list[socket.socket] = []
     port = settings.port
@@ -278,6 +279,7 @@ def bound_sockets(settings: Settings) -> list[socket.socket]:
                 settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
         ):
+            check_open(settings, str(address[0]))
             sockets.append(listener := socket.socket(family, kind, protocol))
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
@@ -285,11 +287,32 @@ def bound_sockets(settings: Settings) -> list[socket.socket]:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
             listener.bind((address[0], port, *address[2:]))
             port = listener.getsockname()[1]  # If any will do, then the same for all.
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, ConfigurationError) as error:
         for listener in sockets:
             listener.close()
+        if isinstance(error, ConfigurationError):
+            raise
         raise not_listening(settings, error) from error
     return sockets
+
+
+def check_open(settings: Settings, address: str) -> None:
+    """Sees to it that nobody else's machine can reach a server that asks for no token by mistake.
+
+    Raises:
+        ConfigurationError: one could, and nobody has said that it may.
+    """
+    if settings.authenticates or settings.open or _is_loopback(address):
+        return
+    raise ConfigurationError(
+        f"host: {settings.host} can be reached from other machines, and the server is open to "
+        "whoever reaches it; set GRAPHQL_APP_JWT_SECRET, _JWT_PUBLIC_KEY or _JWT_JWKS_URL so that "
+        "everybody needs a token, or say --open (GRAPHQL_APP_OPEN=true)."
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def not_listening(settings: Settings, error: Exception) -> ConfigurationError:
@@ -298,7 +321,7 @@ def not_listening(settings: Settings, error: Exception) -> ConfigurationError:
 
 
 def say_running(settings: Settings, listener: socket.socket) -> None:
-    """The one line that says what is served and where."""
+    """Says what is served and where, and to whom."""
     logger.info(
         "graphql_app is running on http://%s:%d (store %s, completion %s); Ctrl-C ends it",
         f"[{settings.host}]" if ":" in settings.host else settings.host,
@@ -306,6 +329,11 @@ def say_running(settings: Settings, listener: socket.socket) -> None:
         without_password(settings.store),
         settings.completion,
     )
+    if not settings.authenticates:
+        logger.warning(
+            "it is open: whoever reaches it needs no token, and all share the same messages "
+            "(docs/how-to/authenticate.md)"
+        )
 
 
 def logging_config() -> dict[str, Any]:

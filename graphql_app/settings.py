@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from graphql_app.access.hosts import ANY, read_host
 from graphql_app.access.origins import read_origin
 from graphql_app.access.proxies import read_network
+from graphql_app.access.tokens import Tokens, tokens_from
 from graphql_app.errors import ConfigurationError
 from graphql_app.limits import Limits
 
 PREFIX = "GRAPHQL_APP_"
+
+SECRETS = frozenset({"jwt_secret", "jwt_public_key"})
+"""Settings whose values no error says."""
 
 DEFAULTS = Limits()
 
@@ -64,6 +68,12 @@ class Settings(BaseSettings):
     origins: Annotated[Entries, _each(read_origin)] = ()
     hosts: Annotated[Entries, _each(read_host)] = ()
     trusted_proxies: Annotated[Entries, _each(read_network)] = ()
+    jwt_secret: SecretStr | None = None
+    # It is no secret, but who knows what is put there.
+    jwt_public_key: Annotated[str | None, Field(repr=False)] = None
+    jwt_jwks_url: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
     store: str = "memory://"
     completion: str = "simulated"
     word_delay: Annotated[float, Ge(0), Le(60)] = 0.05
@@ -82,6 +92,7 @@ class Settings(BaseSettings):
     # The schema says that lists have at most 1,000 entries.
     max_list_size: Annotated[int, Ge(1), Le(1_000)] = DEFAULTS.list_size
     max_replies: Count = DEFAULTS.replies
+    max_replies_per_owner: Count = 20
     # A model that thinks gives a sign of life a few times a second.
     completion_timeout_seconds: Annotated[float, Ge(1), Le(86_400)] = DEFAULTS.silence_seconds
 
@@ -89,6 +100,27 @@ class Settings(BaseSettings):
     max_sockets: Count = 10_000
     max_operations_per_socket: Count = 100
     connection_init_seconds: Seconds = 10.0
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether everybody needs a token."""
+        return (self.jwt_secret, self.jwt_public_key, self.jwt_jwks_url) != (None, None, None)
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What checks tokens; None if nobody needs one.
+
+        Raises:
+            ConfigurationError: it cannot be what the settings say.
+        """
+        return tokens_from(
+            secret=None if self.jwt_secret is None else self.jwt_secret.get_secret_value(),
+            public_key=self.jwt_public_key,
+            jwks_url=self.jwt_jwks_url,
+            issuer=self.jwt_issuer,
+            audience=self.jwt_audience,
+            owner_length=self.max_id_length,
+        )
 
     @property
     def limits(self) -> Limits:
@@ -99,6 +131,8 @@ class Settings(BaseSettings):
             silence_seconds=self.completion_timeout_seconds,
             list_size=self.max_list_size,
             replies=self.max_replies,
+            # Without tokens, all are one owner.
+            replies_per_owner=self.max_replies_per_owner if self.authenticates else None,
         )
 
 
@@ -144,8 +178,8 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     Raises:
         ConfigurationError: names each setting that is wrong, or unknown, and what is allowed.
     """
-    # GRAPHQL_APP_URL is for `graphql-app chat`.
-    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "url")}
+    # The last two are for `graphql-app chat`.
+    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "url", "token")}
     unknown = sorted(
         name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known
     )
@@ -160,9 +194,10 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(
             "\n".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-                + ("." if item["type"] == ENTRY else f", not {item['input']!r}.")
+                f"{name}: {item['msg']}"
+                + ("." if item["type"] == ENTRY or name in SECRETS else f", not {item['input']!r}.")
                 for item in error.errors()
+                for name in [".".join(map(str, item["loc"]))]
             )
         ) from error
     _check_origins(settings)

@@ -65,6 +65,7 @@ def serve_with_workers(settings: Settings) -> None:
             "processes share, such as --store sqlite:///chat.db, or one worker."
         )
     open_completion(settings.completion, word_delay_seconds=settings.word_delay)
+    _ = settings.tokens
     sockets = bound_sockets(settings)
     dictConfig(logging_config())
     asyncio.run(_open_once(store))

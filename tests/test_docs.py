@@ -262,6 +262,8 @@ def test_there_are_no_examples_that_no_test_runs() -> None:
     }
     assert counts == {
         ("README.md", "python"): 1,
+        ("docs/how-to/authenticate.md", "python"): 2,
+        ("docs/how-to/authenticate.md", "sh"): 1,
         ("docs/how-to/plug-in-your-model.md", "python"): 7,
         ("docs/how-to/postgresql.md", "sh"): 2,
         ("docs/how-to/postgresql.md", "sql"): 3,
@@ -537,7 +539,8 @@ def test_every_setting_is_listed_with_its_option_and_its_default() -> None:
     options = inspect.signature(cli.serve).parameters
     for name, (option, default) in listed.items():
         expected = Settings.model_fields[name].default
-        assert type(expected)(default) == expected, name
+        shown = "" if expected is None else str(expected).lower()
+        assert default in (shown, f"{expected:g}" if isinstance(expected, float) else shown), name
         assert option == (f"--{name.replace('_', '-')}" if name in options else ""), name
 
 

@@ -4,6 +4,7 @@ import gc
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,42 @@ def test_an_address_that_is_taken_is_named() -> None:
 @pytest.mark.parametrize("host", ["192.0.2.1", "a..b"], ids=["of others", "no name"])
 def test_a_host_that_is_not_here_is_named(host: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        bound_sockets(Settings(host=host))
+        bound_sockets(Settings(host=host, open=True))
     assert str(refusal.value).startswith(f"port: 3000 on {host} cannot be used: ")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_a_server_that_asks_for_no_token_does_not_listen_where_others_come_in(host: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        bound_sockets(Settings(host=host, port=0))
+    assert str(refusal.value) == (
+        f"host: {host} can be reached from other machines, and the server is open to whoever "
+        "reaches it; set GRAPHQL_APP_JWT_SECRET, _JWT_PUBLIC_KEY or _JWT_JWKS_URL so that "
+        "everybody needs a token, or say --open (GRAPHQL_APP_OPEN=true)."
+    )
+
+
+def test_a_name_counts_as_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of its addresses are looked at."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(ConfigurationError, match=r"^host: localhost can be reached"):
+        bound_sockets(Settings(host="localhost", port=0))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_on_loopback_a_server_may_be_open(host: str) -> None:
+    for listener in bound_sockets(Settings(host=host, port=0)):
+        listener.close()
+
+
+@pytest.mark.parametrize("given", [{"open": True}, {"jwt_secret": "s" * 32}])
+def test_with_tokens_or_told_so_a_server_listens_anywhere(given: dict[str, Any]) -> None:
+    for listener in bound_sockets(Settings(host="0.0.0.0", port=0, **given)):
+        listener.close()
 
 
 def test_the_collector_is_as_it_was_when_the_server_has_ended() -> None:

@@ -12,6 +12,8 @@ from graphql_app.errors import ConfigurationError
 from graphql_app.limits import Limits
 from graphql_app.settings import PREFIX, Settings, read_settings
 
+SECRET = "0123456789abcdef" * 2
+
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +33,11 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "origins": (),
         "hosts": (),
         "trusted_proxies": (),
+        "jwt_secret": None,
+        "jwt_public_key": None,
+        "jwt_jwks_url": None,
+        "jwt_issuer": None,
+        "jwt_audience": None,
         "store": "memory://",
         "completion": "simulated",
         "word_delay": 0.05,
@@ -46,6 +53,7 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "max_reply_length": 262_144,
         "max_list_size": 1_000,
         "max_replies": 5_000,
+        "max_replies_per_owner": 20,
         "completion_timeout_seconds": 60.0,
         "max_message_bytes": 2 * 1024 * 1024,
         "max_sockets": 10_000,
@@ -132,6 +140,8 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
         ("max_list_size", 0),
         ("max_list_size", 1_001),
         ("max_replies", 0),
+        ("max_replies_per_owner", 0),
+        ("open", "perhaps"),
         ("completion_timeout_seconds", 0.99),
         ("completion_timeout_seconds", 86_401),
         ("completion_timeout_seconds", "inf"),
@@ -261,7 +271,24 @@ def test_the_limits_of_the_chat_are_those_of_the_settings() -> None:
         "silence_seconds": 4,
         "list_size": 5,
         "replies": 6,
+        "replies_per_owner": None,
     }
+
+
+def test_with_tokens_an_owner_has_a_limit_of_streaming_replies() -> None:
+    given = {"jwt_secret": SECRET, "max_replies_per_owner": 7}
+    assert read_settings(given).limits.replies_per_owner == 7
+
+
+def test_no_secret_is_shown_with_the_settings_or_in_what_is_wrong_with_them() -> None:
+    private = "-----BEGIN PRIVATE KEY-----"
+    settings = read_settings({"jwt_secret": SECRET, "jwt_public_key": private})
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.jwt_secret}"
+    assert private not in f"{settings!r} {settings}"
+    with pytest.raises(ConfigurationError) as refusal:
+        read_settings({"jwt_secret": [SECRET], "jwt_public_key": [private], "port": -1})
+    assert SECRET not in str(refusal.value)
+    assert private not in str(refusal.value)
 
 
 def test_the_default_limits_are_those_of_the_default_settings() -> None:

@@ -181,10 +181,13 @@ async def raw_connection(
 
 
 @asynccontextmanager
-async def open_socket(url: str) -> AsyncIterator[Socket]:
+async def open_socket(url: str, token: str | None = None) -> AsyncIterator[Socket]:
     """A socket on which connection_init was acknowledged."""
     async with raw_connection(url) as connection:
         socket = Socket(connection)
-        await socket.send({"type": "connection_init"})
+        init: dict[str, Any] = {"type": "connection_init"}
+        if token is not None:
+            init["payload"] = {"authorization": f"Bearer {token}"}
+        await socket.send(init)
         assert await socket.receive() == {"type": "connection_ack"}
         yield socket

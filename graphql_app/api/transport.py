@@ -29,8 +29,13 @@ from strawberry.subscriptions import (
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
+from graphql_app import metrics
+from graphql_app.access.caller import Caller
+from graphql_app.access.jwks import PAUSE_SECONDS
+from graphql_app.access.tokens import EXPIRED, MISSING, Tokens, bearer
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import encode_json
+from graphql_app.api.expiry import until
 from graphql_app.api.failures import present
 from graphql_app.api.negotiation import (
     LEGACY_JSON,
@@ -48,6 +53,7 @@ from graphql_app.api.requests import (
 )
 from graphql_app.api.websocket import Socket, SocketAdapter, SocketHandler
 from graphql_app.chat import ChatService
+from graphql_app.errors import ChatError, KeysUnavailableError, UnauthenticatedError
 from graphql_app.pages import PLAYGROUND, Pages
 from graphql_app.shutdown import Phase, Shutdown
 
@@ -61,6 +67,7 @@ class Transport(GraphQL[Context, None]):
         pages: have the playground, for browsers that come without a query.
         max_body_bytes: the largest request body.
         max_sockets: how many sockets may be open; one more is refused with 503.
+        tokens: checks who comes; None: whoever comes may.
         shutdown: ends event streams when it is at DRAINING. (Sockets are closed by the server.)
     """
 
@@ -77,6 +84,7 @@ class Transport(GraphQL[Context, None]):
         max_sockets: int,
         max_operations_per_socket: int,
         init_timeout_seconds: float,
+        tokens: Tokens | None = None,
         shutdown: Shutdown | None = None,
     ) -> None:
         super().__init__(
@@ -93,6 +101,7 @@ class Transport(GraphQL[Context, None]):
         self._pages = pages
         self._max_body_bytes = max_body_bytes
         self._max_sockets = max_sockets
+        self._tokens = tokens
         self._shutdown = shutdown or Shutdown()
         self._sockets = 0
 
@@ -133,7 +142,20 @@ class Transport(GraphQL[Context, None]):
                 METHOD_NOT_ALLOWED, "GraphQL takes GET and POST.", {"Allow": "GET, POST"}
             )
         try:
-            return await self.run(request)
+            if self.should_render_graphql_ide(request):
+                return await self.render_graphql_ide(request)  # The page asks for a token itself.
+            # Before the body is read.
+            caller = await self.caller(_token_of(request), _address_of(request))
+            return await self.run(request, Context(self._chat, caller))
+        except UnauthenticatedError as error:
+            return self._refusal(HTTPStatus.UNAUTHORIZED, str(error), challenge(error), error.code)
+        except KeysUnavailableError as error:
+            return self._refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                str(error),
+                {"Retry-After": f"{PAUSE_SECONDS:.0f}"},
+                error.code,
+            )
         except MalformedError as error:
             return self._refusal(HTTPStatus.BAD_REQUEST, str(error))
         except HTTPException as error:
@@ -141,10 +163,17 @@ class Transport(GraphQL[Context, None]):
             return self._refusal(error.status_code, error.reason, headers)
 
     def _refusal(
-        self, status: int, message: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        headers: dict[str, str] | None = None,
+        code: str | None = None,
     ) -> Response:
+        error: dict[str, object] = {"message": message}
+        if code is not None:
+            error["extensions"] = {"code": code}
         return Response(
-            encode_json({"errors": [{"message": message}]}),
+            encode_json({"errors": [error]}),
             status,
             headers,
             media_type=LEGACY_JSON,
@@ -155,7 +184,23 @@ class Transport(GraphQL[Context, None]):
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
-        return Context(self._chat)
+        # Of a socket, whose caller comes with connection_init.
+        return Context(self._chat, Caller(address=_address_of(request)))
+
+    async def caller(self, token: str | None, address: str) -> Caller:
+        """Who comes with a token.
+
+        Raises:
+            UnauthenticatedError: nobody who may.
+            KeysUnavailableError: it cannot be said at the moment.
+        """
+        if self._tokens is None:
+            return Caller(address=address)
+        try:
+            return await self._tokens.caller(token, address)
+        except ChatError:
+            metrics.refused("token")
+            raise
 
     def should_render_graphql_ide(self, request: Any) -> bool:
         return (
@@ -223,9 +268,14 @@ class Transport(GraphQL[Context, None]):
                 'multipart/mixed;subscriptionSpec="1.0".',
             )
         context.document = document
-        return await super().execute_operation(
+        expires_at = context.caller.expires_at
+        if context.caller.is_expired:  # While the body came.
+            raise UnauthenticatedError(EXPIRED)
+        result: Any = await super().execute_operation(
             request, request_adapter, request_data, context, root_value, sub_response
         )
+        streams = request_data.protocol != "http"
+        return until(expires_at, result) if streams and expires_at is not None else result
 
     # Answering.
 
@@ -329,6 +379,26 @@ class _BoundedRequest(Request):
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"A request body may have at most {self._max_body_bytes:,} bytes.",
             )
+
+
+def challenge(error: UnauthenticatedError) -> dict[str, str]:
+    """The header that says what is missing: RFC 6750, section 3."""
+    reason = str(error)
+    if reason == MISSING:
+        return {"WWW-Authenticate": "Bearer"}
+    return {
+        "WWW-Authenticate": f'Bearer error="invalid_token", error_description="{reason}"',
+    }
+
+
+def _token_of(request: Request) -> str | None:
+    """The token in the header. With two of them nobody knows who is meant."""
+    headers = request.headers.getlist("authorization")
+    return bearer(headers[0]) if len(headers) == 1 else None
+
+
+def _address_of(request: Request | WebSocket) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def _from_query_string(parameters: Mapping[str, Any]) -> dict[str, object]:

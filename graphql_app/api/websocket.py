@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, cast
 
 from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
@@ -27,6 +27,10 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, PongMessage
 from strawberry.types import ExecutionResult
 
+from graphql_app import metrics
+from graphql_app.access.caller import Caller
+from graphql_app.access.expiry import Expiry
+from graphql_app.access.tokens import EXPIRED, token_in
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import Feed, encode_json
 from graphql_app.api.failures import present, presented
@@ -39,10 +43,16 @@ from graphql_app.api.requests import (
     decode_json,
     parse_operation,
 )
-from graphql_app.errors import TooManyOperationsError
+from graphql_app.errors import (
+    KeysUnavailableError,
+    TooManyOperationsError,
+    UnauthenticatedError,
+)
 
 logger = logging.getLogger(__name__)
 
+TRY_AGAIN_LATER = 1013
+FORBIDDEN = 4403
 INTERNAL_ERROR = 4500
 CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two.
 
@@ -52,6 +62,18 @@ whether it did. If not, the text is to be sent as usual."""
 
 CLOSED = (WebSocketDisconnect, OSError, RuntimeError)
 """What sending raises on a closed socket: by the client, or by us or uvicorn for a bad frame."""
+
+
+class Callers(Protocol):
+    """Where it is known who comes."""
+
+    async def caller(self, token: str | None, address: str) -> Caller:
+        """Who comes with a token.
+
+        Raises:
+            UnauthenticatedError: nobody who may.
+            KeysUnavailableError: it cannot be said at the moment.
+        """
 
 
 class Socket(WebSocket):
@@ -81,10 +103,9 @@ class SocketAdapter(ASGIWebSocketAdapter):
     async def iter_json(
         self, *, ignore_parsing_errors: bool = False
     ) -> AsyncGenerator[object, None]:
-        while not self._is_closed:
-            message = await self.ws.receive()
-            if message["type"] == "websocket.disconnect":
-                return
+        while (message := await self.ws.receive())["type"] != "websocket.disconnect":
+            if self._is_closed:
+                return  # What comes behind a goodbye of ours is not done any more.
             if (text := message.get("text")) is None:
                 raise NonTextMessageReceived
             try:
@@ -144,10 +165,15 @@ class SocketOperation(Operation[Context, None]):
 class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """The life of one socket.
 
-    Operations run side by side, but none begins before the sends that came before it.
+    Operations run side by side, but none begins before the sends that came before it. When the
+    token ends with which it was opened, all of them are ended, and it is closed.
     """
 
     websocket: SocketAdapter
+
+    # Few sockets have them, and each attribute costs all of them memory.
+    _expiry: Expiry | None = None
+    _ending: "asyncio.Task[None] | None" = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -186,9 +212,19 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def _initialise(self, payload: dict[str, Any]) -> None:
         try:
+            if not self.connection_init_received:
+                callers = cast(Callers, self.view)
+                caller = await callers.caller(token_in(payload), self.context.caller.address)
+                self.context.caller = caller
+                if caller.expires_at is not None:
+                    self._expiry = Expiry(caller.expires_at, self._expire)
             await self.handle_connection_init({"type": "connection_init", "payload": payload})
         except WebSocketDisconnected:
             raise
+        except UnauthenticatedError as error:
+            await self.websocket.close(FORBIDDEN, str(error))
+        except KeysUnavailableError as error:
+            await self.websocket.close(TRY_AGAIN_LATER, str(error))
         except Exception:
             logger.exception("a connection could not be initialised")
             await self.websocket.close(INTERNAL_ERROR, "Internal server error")
@@ -197,9 +233,30 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             self.connection_init_timeout_task = None
             self.websocket.forget_headers()
 
+    def _expire(self) -> None:
+        self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        """Ends the socket, whose token has ended."""
+        # Before the goodbye, which waits for a client that reads nothing.
+        for id in list(self.operations):
+            await self.cleanup_operation(id)
+        metrics.refused("token")
+        await self.websocket.close(FORBIDDEN, EXPIRED)
+
+    async def shutdown(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
+        await super().shutdown()
+
     async def _subscribe(self, frame: Subscribe) -> None:
         if not self.connection_acknowledged:
             await self.websocket.close(4401, "Unauthorized")
+            return
+        if self.context.caller.is_expired:  # A busy loop may be late.
+            await self._end()
             return
         if frame.id in self.operations:
             await self.websocket.close(4409, f"Subscriber for {frame.id} already exists")

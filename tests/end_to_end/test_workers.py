@@ -244,7 +244,7 @@ def test_memory_is_for_one_process_and_says_why() -> None:
     [
         (("--completion", "tests.nowhere:complete"), "graphql-app: completion: "),
         (("--workers", "0"), "graphql-app: workers: "),
-        (("--host", "192.0.2.1"), "graphql-app: port: 0 on 192.0.2.1 cannot be used: "),
+        (("--host", "192.0.2.1", "--open"), "graphql-app: port: 0 on 192.0.2.1 cannot be used: "),
     ],
     ids=["completion", "workers", "host"],
 )
