@@ -539,7 +539,7 @@ def test_every_setting_is_listed_with_its_option_and_its_default() -> None:
     options = inspect.signature(cli.serve).parameters
     for name, (option, default) in listed.items():
         expected = Settings.model_fields[name].default
-        shown = "" if expected is None else str(expected).lower()
+        shown = "" if expected in (None, ()) else str(expected).lower()
         assert default in (shown, f"{expected:g}" if isinstance(expected, float) else shown), name
         assert option == (f"--{name.replace('_', '-')}" if name in options else ""), name
 
