@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -611,6 +611,30 @@ async def test_a_new_connection_does_not_take_its_first_look_for_the_old_ones_la
 
         await asyncio.get_running_loop().run_in_executor(thread, change)
         await asyncio.wait_for(alarm.rings_next(), 1)
+
+
+async def test_a_poll_during_which_the_process_stood_still_is_soon_followed_by_another(
+    scene: Scene, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.add("m1")
+    alarm = Alarm(scene.store, scene.ref("r-m1"))
+    await alarm.rings_next()
+    changes = polling.Poller._changes
+    stood_still = threading.Event()
+
+    def stand_still(poller: polling.Poller, topics: Sequence[Topic], are_new: bool) -> object:
+        if not stood_still.is_set():
+            stood_still.set()
+            time.sleep(2)
+        return changes(poller, topics, are_new)
+
+    monkeypatch.setattr(polling.Poller, "_changes", stand_still)
+    assert await asyncio.to_thread(stood_still.wait, PATIENCE_SECONDS)
+    await asyncio.sleep(2.2)
+    alarm.forget()
+    with other_process(path) as connection:
+        connection.execute("INSERT INTO piece VALUES ('owner', 'r-m1', 1, '.')")
+    await asyncio.wait_for(alarm.rings_next(), 3)  # The rest of a poll that worked so long is 8 s.
 
 
 async def test_many_watchers_do_not_hold_up_the_loop(scene: Scene, path: Path) -> None:

@@ -16,6 +16,10 @@ from graphql_app.stores.watchers import Watchers
 
 POLL_SECONDS = 0.03
 
+LONGEST_REST_SECONDS = 0.5
+"""The longest time between two polls. One that took longer may not have worked for all of it: the
+process, or the machine, stood still."""
+
 
 class Poller:
     """Wakes the watchers of what has changed, by whatever process.
@@ -69,8 +73,7 @@ class Poller:
                 await self._look(thread)
             except Exception as error:  # Whatever it is, the answer is to look again.
                 self._outage.begins(error)
-            # Many watchers make a poll long; it never takes more than a fifth of the time.
-            await asyncio.sleep(max(POLL_SECONDS, 4 * (loop.time() - began)))
+            await asyncio.sleep(rest_seconds(loop.time() - began))
 
     async def _look(self, thread: ThreadPoolExecutor) -> None:
         topics = self.watchers.topics()
@@ -127,3 +130,8 @@ class Poller:
         if connection is not None:
             connection.invalidate()
             connection.close()
+
+
+def rest_seconds(look_seconds: float) -> float:
+    """The pause after a poll: many watchers make a poll long, and it shall not take all the time."""
+    return min(max(POLL_SECONDS, 4 * look_seconds), LONGEST_REST_SECONDS)
