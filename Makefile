@@ -2,7 +2,7 @@
 # Each sets up what it needs, once.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve serve-local local-model dev test chaos bench check browser format lint types fresh lock schema reload clean
+.PHONY: help setup serve serve-local local-model dev test chaos soak bench check browser format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
 PAGE := graphql_app/static/index.html
@@ -31,6 +31,9 @@ test: setup ## Runs the tests, but for those of the browser client in a browser.
 
 chaos: setup ## Attacks every store with real faults for 15 minutes, or as CHAOS="…" says.
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+soak: setup ## Loads every store for ten minutes, with a fault every 20 seconds, or as SOAK="…" says.
+	$(BIN)/python -m tests.soak $(SOAK)
 
 bench: setup benchmarks/peers/node_modules/.ready ## Measures streaming beside other servers, or as BENCH="…" says.
 	$(BIN)/python -m benchmarks.streaming $(BENCH)

@@ -42,7 +42,8 @@ async def complete(history: Sequence[Message]) -> AsyncGenerator[str, None]:
     """Answers the last message."""
     message = history[-1]
     recorder = _recorder()
-    recorder.add(Called(now(), os.environ[PROCESS_VARIABLE], message.id))
+    process, tasks = os.environ[PROCESS_VARIABLE], len(asyncio.all_tasks())
+    recorder.add(Called(now(), process, message.id, tasks))
     pause_seconds = int(message.content.split()[1]) / 1000
     units = 0
     try:

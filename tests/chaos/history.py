@@ -132,11 +132,12 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A completion was called."""
+    """A completion was called, in a process that then had so many tasks."""
 
     at: float
     process: str
     message: str
+    tasks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +354,10 @@ def read_history(*files: Path) -> list[Event]:
     return [from_line(line) for file in files if file.exists() for line in _lines(file)]
 
 
+def _opened(file: Path) -> int:
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+
 def _lines(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         yield from opened
@@ -362,7 +367,12 @@ class Recorder:
     """Writes events to a file that several processes may share; a line is written as a whole."""
 
     def __init__(self, file: Path) -> None:
-        self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = _opened(file)
+
+    def turn_to(self, file: Path) -> None:
+        """Writes what comes from now on to another file."""
+        self.close()
+        self._file = _opened(file)
 
     def add(self, event: Event) -> None:
         os.write(self._file, to_line(event))

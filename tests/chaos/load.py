@@ -33,6 +33,7 @@ class Load:
         slowness: how many times as long as usual the answers take.
         bursts: whether some answers come all at once.
         clears: whether a client clears one of the conversations now and then.
+        prefix: of the ids of messages and conversations, where others were there before.
     """
 
     def __init__(
@@ -45,13 +46,17 @@ class Load:
         slowness: float = 1.0,
         bursts: bool = True,
         clears: bool = True,
+        prefix: str = "",
     ) -> None:
         self._cluster = cluster
         self._recorder = recorder
         self._chance = chance
         self._slowness = slowness
         self._paces = (*PACES, BURST) if bursts else PACES
-        self._conversations = (*KEPT, CLEARED) if clears else KEPT
+        self._prefix = prefix
+        self._cleared = f"{prefix}{CLEARED}"
+        kept = tuple(f"{prefix}{conversation}" for conversation in KEPT)
+        self._conversations = (*kept, self._cleared) if clears else kept
         self._count = itertools.count()
         self._sends = True
         self._drafts: list[Drafted] = []
@@ -123,7 +128,7 @@ class Load:
         words, milliseconds = chance.choice(self._paces)
         content = f"{words} {int(milliseconds * self._slowness)} {chance.randrange(10**6)}"
         draft = Drafted(
-            message=f"m{next(self._count)}",
+            message=f"{self._prefix}m{next(self._count)}",
             conversation=chance.choice(self._conversations),
             content=content,
             answer=answer(content),
@@ -183,8 +188,8 @@ class Load:
         asker = Asker("clearer", self._recorder)
         while True:
             await asyncio.sleep(self._chance.uniform(0.5, 2.0) * self._slowness)
-            await asker.clear(self._cluster.pick(self._chance), CLEARED)
-            sent = [draft for draft in self._drafts if draft.conversation == CLEARED]
+            await asker.clear(self._cluster.pick(self._chance), self._cleared)
+            sent = [draft for draft in self._drafts if draft.conversation == self._cleared]
             if sent:
                 reader = Reader("revenant", self._chance.choice(sent), self._recorder)
                 await reader.follow(self._cluster.pick(self._chance), seconds=2)

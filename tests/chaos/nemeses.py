@@ -29,6 +29,7 @@ class Arena:
 
     Args:
         proxies: the ways of the processes to the store, by process, where they lead over proxies.
+        spared: the processes that are not ended.
     """
 
     site: Site
@@ -38,7 +39,12 @@ class Arena:
     lease_seconds: float
     folder: Path
     proxies: dict[str, CuttingProxy] = field(default_factory=dict)
+    spared: frozenset[str] = frozenset()
     copies: Iterator[int] = field(default_factory=itertools.count)
+
+    def mortals(self) -> list[Process]:
+        """The processes that may be ended."""
+        return [process for process in self.cluster.running if process.name not in self.spared]
 
     @asynccontextmanager
     async def away(self, processes: Iterable[Process] | None = None) -> AsyncIterator[None]:
@@ -75,7 +81,7 @@ async def kill(arena: Arena) -> None:
     """SIGKILL for a process, which another one replaces."""
     await arena.moment()
     async with asyncio.TaskGroup() as group:
-        group.create_task(arena.cluster.kill(arena.cluster.pick(arena.chance)))
+        group.create_task(arena.cluster.kill(arena.chance.choice(arena.mortals())))
         group.create_task(arena.cluster.start())
 
 
@@ -89,7 +95,7 @@ async def pause(arena: Arena) -> None:
 
 async def terminate(arena: Arena) -> None:
     """SIGTERM for each process in turn, after another one was started: a rolling restart."""
-    for process in list(arena.cluster.running):
+    for process in arena.mortals():
         await arena.moment()
         await arena.cluster.start()
         await arena.cluster.terminate(process)
@@ -139,33 +145,37 @@ async def pause_store(arena: Arena) -> None:
 
 
 async def cut_network(arena: Arena) -> None:
+    """The ways to the database are cut, twice."""
+    for _ in range(2):
+        await cut(arena)
+    await asyncio.sleep(1)
+
+
+async def cut(arena: Arena) -> None:
     """The ways to the database are reset, closed, or swallow everything; of one process or all."""
     chance = arena.chance
-    for _ in range(2):
-        await arena.moment()
-        processes = list(arena.cluster.running)
-        if chance.random() < 0.5:
-            processes = [chance.choice(processes)]
-        proxies = [arena.proxies[process.name] for process in processes]
-        how = chance.choice(["reset", "close", "swallow"])
-        async with arena.away(processes if len(proxies) < len(arena.proxies) else None):
-            for proxy in proxies:
-                match how:
-                    case "reset":
-                        proxy.cut_connections()
-                    case "close":
-                        await proxy.refuse_connections()
-                    case "swallow":
-                        proxy.stall()
-            if how != "reset":
-                await asyncio.sleep(arena.some_seconds())
-            for proxy in proxies:
-                match how:
-                    case "close":
-                        await proxy.accept_connections()
-                    case "swallow":
-                        proxy.resume()
-    await asyncio.sleep(1)
+    await arena.moment()
+    everybody = list(arena.cluster.running)
+    processes = everybody if chance.random() < 0.5 else [chance.choice(everybody)]
+    proxies = [arena.proxies[process.name] for process in processes]
+    how = chance.choice(["reset", "close", "swallow"])
+    async with arena.away(processes if len(processes) < len(everybody) else None):
+        for proxy in proxies:
+            match how:
+                case "reset":
+                    proxy.cut_connections()
+                case "close":
+                    await proxy.refuse_connections()
+                case "swallow":
+                    proxy.stall()
+        if how != "reset":
+            await asyncio.sleep(arena.some_seconds())
+        for proxy in proxies:
+            match how:
+                case "close":
+                    await proxy.accept_connections()
+                case "swallow":
+                    proxy.resume()
 
 
 async def fill_disk(arena: Arena) -> None:
