@@ -1,4 +1,4 @@
-"""The command line: graphql-app serve, migrate, chat, token, schema.
+"""The command line: graphql-app serve, migrate, doctor, chat, token, schema.
 
 What a command needs is imported when it runs, so that `--help` answers at once.
 """
@@ -136,6 +136,40 @@ def migrate(
             typer.echo(asyncio.run(opened.migrate()))
         else:
             typer.echo(f"{without_password(settings.store)} has nothing to migrate.")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [OPTIONS OF serve]",
+)
+def doctor(
+    context: typer.Context,
+    call: Annotated[
+        bool, typer.Option("--call", help="Ask the model for one word, which may cost a little.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Checks settings, store, model, limits and clock, and says what to do.
+
+    It takes the options of serve too, and changes nothing. The exit status is 0 if all is well, 1
+    if there is a warning, 2 if something does not work.
+    """
+    from graphql_app import doctor as examination
+
+    # Parsed as `serve` parses them, which also says what is wrong with them.
+    command = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    given = command.make_context("graphql-app doctor", list(context.args)).params
+    findings = examination.examine(given, calls=call)
+    if as_json:
+        typer.echo(examination.as_json(findings))
+    else:
+        typer.echo(examination.as_text(findings, _paint))
+    raise typer.Exit(examination.exit_status(findings))
+
+
+def _paint(level: str, word: str) -> str:
+    """A word in the colour of a finding's level; echo leaves it out where nobody sees it."""
+    return typer.style(word, fg={"ok": "green", "warn": "yellow", "fail": "red"}[level])
 
 
 @app.command()

@@ -64,6 +64,7 @@ from graphql_app.messages import (
     Status,
     Usage,
 )
+from graphql_app.stores.condition import Condition, timed
 from graphql_app.stores.grouping import Grouped
 from graphql_app.stores.outage import Outage
 from graphql_app.stores.rules import (
@@ -316,11 +317,33 @@ class RedisStore:
                 self._master.open()
         except BaseException as error:
             await self.close()
-            cause = error.__cause__ or error
-            if isinstance(cause, REFUSALS) or isinstance(error, exceptions.ResponseError):
-                reason = str(cause).rstrip(".")
-                raise ConfigurationError(f"store: {self._shown!r} refuses us: {reason}.") from error
+            if (refusal := self._refusal(error)) is not None:
+                raise refusal from error
             raise
+
+    async def examine(self) -> Condition:
+        """As `Examinable` says."""
+        try:
+            self._server.open()
+            info = await self._server.info()
+            self._check(info)
+            settings = await self._server.settings("appendfsync")
+            trip, lead = await timed(self._server.time)
+        except Exception as error:
+            if (refusal := self._refusal(error)) is not None:
+                raise refusal from error
+            raise
+        finally:
+            await self.close()
+        return Condition(trip, lead, remarks=tuple(_remarks(info, settings)))
+
+    def _refusal(self, error: BaseException) -> ConfigurationError | None:
+        """What an error means that comes from a server which will never serve us."""
+        cause = error.__cause__ or error
+        if isinstance(cause, REFUSALS) or isinstance(error, exceptions.ResponseError):
+            reason = str(cause).rstrip(".")
+            return ConfigurationError(f"store: {self._shown!r} refuses us: {reason}.")
+        return None
 
     def _check(self, info: dict[str, Any]) -> None:
         """Refuses a server that cannot keep messages, or not as well as the URL wants it."""
@@ -580,6 +603,29 @@ class RedisStore:
         return self._watchers.add(topic_name(topic), wake)
 
 
+def _remarks(info: dict[str, Any], settings: dict[str, str]) -> Iterator[tuple[str, str]]:
+    if not info.get("aof_enabled"):
+        yield (
+            "Redis forgets everything when it ends (the URL says ?volatile=1).",
+            "Set `appendonly yes` there if messages are to be kept.",
+        )
+    elif settings.get("appendfsync") == "no":
+        yield (
+            "Redis leaves it to the system when to write its file (appendfsync no): a loss of "
+            "power may take half a minute.",
+            "Set `appendfsync everysec` there, or `always`.",
+        )
+    if info.get("aof_last_write_status", "ok") != "ok":
+        yield "Redis could not write its file the last time.", "Look at its disk and its log."
+    most, used = info.get("maxmemory", 0), info.get("used_memory", 0)
+    if most and used > 0.8 * most:
+        yield (
+            f"Redis uses {used / most:.0%} of the memory that it may (maxmemory); when it has all, "
+            "it takes no message any more.",
+            "Give it more, or let replies expire with ?ttl=.",
+        )
+
+
 class _Server:
     """The server, as far as it is called: by so many at a time in each lane, and for so long."""
 
@@ -614,6 +660,18 @@ class _Server:
 
     async def info(self) -> dict[str, Any]:
         return await self.answer(self._redis.info)
+
+    async def settings(self, *names: str) -> dict[str, str]:
+        """Settings of the server; none where it does not tell them, as managed ones do."""
+        with suppress(exceptions.ResponseError):
+            found = await self.answer(lambda: self._redis.config_get(*names))
+            return {str(name): str(value) for name, value in found.items()}
+        return {}
+
+    async def time(self) -> float:
+        """What its clock says, in seconds since 1970."""
+        seconds, microseconds = await self.answer(self._redis.time)
+        return float(seconds + microseconds / 1_000_000)
 
     async def ping(self) -> None:
         await self.answer(self._redis.ping)

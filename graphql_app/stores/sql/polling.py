@@ -133,5 +133,5 @@ class Poller:
 
 
 def rest_seconds(look_seconds: float) -> float:
-    """The pause after a poll: many watchers make a poll long, and it shall not take all the time."""
+    """The pause after a poll: many watchers make it long, and it shall not take all the time."""
     return min(max(POLL_SECONDS, 4 * look_seconds), LONGEST_REST_SECONDS)

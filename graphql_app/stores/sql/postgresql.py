@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Float,
     ScalarSelect,
     Subquery,
     Table,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.exc import DBAPIError
@@ -35,6 +37,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
 from graphql_app.interfaces import Topic
 from graphql_app.messages import Ref
+from graphql_app.stores.condition import Condition, timed
 from graphql_app.stores.sql import migrations
 from graphql_app.stores.sql.address import Address, not_understood, read_url
 from graphql_app.stores.sql.appending import given_pieces
@@ -155,10 +158,34 @@ class PostgresStore(SqlStore):
 
     async def open(self) -> None:
         self._pools = _Pool(self._connect, USUAL_CALLS), _Pool(self._connect, URGENT_CALLS)
-        try:
+        with self._saying_refusals():
             await self._check()
             if await self._look(migrations.version_of) != migrations.NEWEST:
                 await self._migrate()
+        self._listener.open()
+
+    async def examine(self) -> Condition:
+        """As `Examinable` says."""
+        self._pools = _Pool(self._connect, USUAL_CALLS), _Pool(self._connect, URGENT_CALLS)
+        try:
+            with self._saying_refusals():
+                await self._check()
+                version = await self._look(migrations.version_of)
+                trip, lead = await timed(self._time)
+                remarks = await self._look(_remarks)
+        finally:
+            await self.close()
+        return Condition(trip, lead, version, migrations.NEWEST, remarks)
+
+    async def _time(self) -> float:
+        now = select(cast(extract("epoch", func.clock_timestamp()), Float))
+        return await self._look(lambda connection: connection.execute(now).scalar_one())
+
+    @contextmanager
+    def _saying_refusals(self) -> Iterator[None]:
+        """Tells a server that will never serve us from one that cannot be reached now."""
+        try:
+            yield
         except (StoreUnavailableError, DBAPIError, ValueError) as error:
             cause = _cause(error)
             told = isinstance(cause, asyncpg.ClientConfigurationError)
@@ -168,7 +195,6 @@ class PostgresStore(SqlStore):
                 # Its sentence may quote a piece of a password.
                 raise not_understood(self._shown) from None
             raise
-        self._listener.open()
 
     async def close(self) -> None:
         await self._listener.close()
@@ -400,6 +426,32 @@ async def _tried(step: Callable[[Connection], T], engine: AsyncEngine) -> T:
             ):
                 raise
     raise AssertionError
+
+
+def _remarks(connection: Connection) -> tuple[tuple[str, str], ...]:
+    """What is wrong with a server for whoever keeps messages there."""
+
+    def setting(name: str) -> str:
+        return str(connection.scalar(select(func.current_setting(name))))
+
+    def found() -> Iterator[tuple[str, str]]:
+        if connection.scalar(select(func.pg_is_in_recovery())):
+            yield "The server is a replica, which takes no message.", "Name its primary."
+        for name in ("fsync", "synchronous_commit"):
+            if setting(name) == "off":
+                yield (
+                    f"{name} is off: a crash of the server may take what users were shown.",
+                    f"Set {name} to on there.",
+                )
+        most, needed = int(setting("max_connections")), USUAL_CALLS + URGENT_CALLS + 1
+        used = int(connection.scalar(text("SELECT count(*) FROM pg_stat_activity")) or 0)
+        if most - used < 2 * needed:
+            yield (
+                f"The server has {most} connections and {used} in use; a process needs {needed}.",
+                "Raise max_connections there, or start fewer processes.",
+            )
+
+    return tuple(found())
 
 
 def _milliseconds(seconds: float) -> str:

@@ -5,10 +5,13 @@ others out. What other processes changed is learned by one poll for everything t
 """
 
 import asyncio
+import os
+import shutil
 import sqlite3
+import stat
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -39,6 +42,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
 from graphql_app.interfaces import Topic
 from graphql_app.messages import Ref
+from graphql_app.stores.condition import Condition
 from graphql_app.stores.sql import migrations
 from graphql_app.stores.sql.appending import given_pieces
 from graphql_app.stores.sql.dialect import Dialect
@@ -56,6 +60,12 @@ BUSY_SECONDS = 3.0
 
 LEAST_SECONDS = 1.0
 """How long it waits at least, when it was in line for long."""
+
+LEAST_FREE_BYTES = 256 * 2**20
+"""How much of its disk should be free."""
+
+NETWORKED = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "fuse.s3fs"})
+"""Kinds of file systems on which SQLite's write-ahead log does not work, or not always."""
 
 MIGRATION_SECONDS = 60.0
 GOODBYE_SECONDS = 3.0
@@ -167,6 +177,34 @@ class SqliteStore(SqlStore):
                 ) from error.orig
             raise StoreUnavailableError from error.orig
         self._poller.open()
+
+    async def examine(self) -> Condition:
+        """As `Examinable` says. The clock is the machine's own."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._examined)
+
+    def _examined(self) -> Condition:
+        folder = self._path.parent
+        if not folder.is_dir():
+            raise ConfigurationError(f"store: the folder {str(folder)!r} is not there.")
+        for path in (folder, self._path):
+            if path.exists() and not os.access(path, os.W_OK):
+                raise ConfigurationError(f"store: {str(path)!r} cannot be written by this user.")
+        trip, version = None, None
+        if self._path.exists():
+            began = time.perf_counter()
+            try:
+                with self._for_reading.connect() as connection:
+                    version = migrations.version_of(connection)
+            except DBAPIError as error:
+                raise ConfigurationError(
+                    f"store: the file {str(self._path)!r} cannot be used: {error.orig}."
+                ) from error.orig
+            finally:
+                self._for_reading.dispose()
+            trip = time.perf_counter() - began
+        return Condition(
+            trip, version=version, newest=migrations.NEWEST, remarks=tuple(_remarks(self._path))
+        )
 
     async def close(self) -> None:
         await self._poller.close()
@@ -311,6 +349,36 @@ def _transact(connection: Connection, step: Callable[[Connection], T]) -> T:
         connection.rollback()
         raise
     return result
+
+
+def _remarks(path: Path) -> Iterator[tuple[str, str]]:
+    """What is wrong with where a file is, and who may read it."""
+    if path.exists() and path.stat().st_mode & stat.S_IROTH:
+        yield (
+            f"Every user of this machine may read {str(path)!r}, with all messages.",
+            f"chmod o-rwx {path}*, and start the server with umask 027.",
+        )
+    free = shutil.disk_usage(path.parent).free
+    if free < LEAST_FREE_BYTES:
+        yield (
+            f"The disk of {str(path)!r} has only {free / 2**20:.0f} MiB left.",
+            "Make room: when it is full, no message is taken any more.",
+        )
+    kind = _file_system(path.parent.resolve())
+    if kind in NETWORKED:
+        yield (
+            f"{str(path)!r} is on another machine's disk ({kind}), where locks cannot be trusted.",
+            "Put it on a disk of this machine, or use PostgreSQL or Redis.",
+        )
+
+
+def _file_system(folder: Path) -> str | None:
+    """The kind of file system that a folder is on, where the system says it."""
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return None
+    kinds = dict(line.split()[1:3] for line in mounts.read_text().splitlines())
+    return next((kinds[str(at)] for at in (folder, *folder.parents) if str(at) in kinds), None)
 
 
 def _use_write_ahead_log(connection: Connection) -> None:
