@@ -9,6 +9,7 @@
     │   ├── ReplyStreamingError       REPLY_STREAMING
     │   ├── TooManyRepliesError       TOO_MANY_REPLIES
     │   ├── TooManyOperationsError    TOO_MANY_OPERATIONS
+    │   ├── DocumentTooCostlyError    DOCUMENT_TOO_COSTLY
     │   ├── UnauthenticatedError      UNAUTHENTICATED
     │   ├── KeysUnavailableError      AUTHENTICATION_UNAVAILABLE
     │   └── StoreUnavailableError     STORE_UNAVAILABLE
@@ -111,6 +112,17 @@ class TooManyOperationsError(ChatError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"This connection is already running its maximum of {limit:,} operations.")
+        self.limit = limit
+
+
+class DocumentTooCostlyError(ChatError):
+    """A document has more of something than it may."""
+
+    code = "DOCUMENT_TOO_COSTLY"
+
+    def __init__(self, bound: str, limit: int) -> None:
+        super().__init__(f"The document is too costly: it has more than {limit:,} {bound}.")
+        self.bound = bound
         self.limit = limit
 
 

@@ -8,6 +8,7 @@ from graphql_app.errors import (
     ChatError,
     CompletionError,
     ConfigurationError,
+    DocumentTooCostlyError,
     FencedError,
     KeysUnavailableError,
     MessageClearedError,
@@ -66,6 +67,11 @@ from graphql_app.messages import ReplyErrorCode
             "This connection is already running its maximum of 100 operations.",
         ),
         (
+            DocumentTooCostlyError("tokens", 1_000),
+            "DOCUMENT_TOO_COSTLY",
+            "The document is too costly: it has more than 1,000 tokens.",
+        ),
+        (
             UnauthenticatedError(),
             "UNAUTHENTICATED",
             "A valid token is required.",
@@ -109,6 +115,7 @@ def test_there_is_no_expected_failure_but_those_drawn_in_the_tree() -> None:
         "ReplyStreamingError": "REPLY_STREAMING",
         "TooManyRepliesError": "TOO_MANY_REPLIES",
         "TooManyOperationsError": "TOO_MANY_OPERATIONS",
+        "DocumentTooCostlyError": "DOCUMENT_TOO_COSTLY",
         "UnauthenticatedError": "UNAUTHENTICATED",
         "KeysUnavailableError": "AUTHENTICATION_UNAVAILABLE",
         "StoreUnavailableError": "STORE_UNAVAILABLE",

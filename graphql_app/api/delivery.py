@@ -31,16 +31,18 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from dataclasses import dataclass
+from inspect import signature
 from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar, cast
 from uuid import uuid4
 
 import orjson
-from graphql import ExecutionResult, GraphQLObjectType, get_nullable_type
+from graphql import ExecutionResult, GraphQLObjectType, GraphQLSchema, get_nullable_type
 from graphql.execution.collect_fields import FieldDetails, collect_fields
 from graphql.type.definition import GraphQLResolveInfoHelpers
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from graphql_app.api.context import Context
 from graphql_app.follower import Following
@@ -57,6 +59,16 @@ EVENT_HOOKS = ("on_stream_result", "get_results", "resolve")
 
 LASTING_HOOKS = ("on_operation",)
 """What extensions do up to the end of an operation."""
+
+MAX_COERCION_ERRORS = 5
+"""How many errors of variables are told."""
+
+COERCION_ERRORS_AT = (
+    list(signature(StrawberryGraphQLCoreExecutionContext.build).parameters).index(
+        "max_coercion_errors"
+    )
+    - 1
+)
 
 Reader: TypeAlias = Callable[[Any], object]
 
@@ -156,6 +168,15 @@ class EventExecutor(StrawberryGraphQLCoreExecutionContext):
     """Executes each event of a subscription by the plan of its operation, if it has one."""
 
     _plan: Plan | None = None
+
+    @classmethod
+    def build(cls, schema: GraphQLSchema, *args: Any, **kwargs: Any) -> Any:
+        # They come by position; each error of a large variable takes milliseconds.
+        before, after = args[:COERCION_ERRORS_AT], args[COERCION_ERRORS_AT + 1 :]
+        args = (*before, MAX_COERCION_ERRORS, *after)
+        ours = schema.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+        kwargs["hide_suggestions"] = not getattr(ours, "suggestions", True)
+        return super().build(schema, *args, **kwargs)
 
     @property
     def async_helpers(self) -> GraphQLResolveInfoHelpers:

@@ -13,6 +13,9 @@ BAD_USER_INPUT = "BAD_USER_INPUT"
 GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
 GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
 
+MAX_MESSAGE_LENGTH = 1_000
+"""The longest sentence, in characters: it may repeat what the client sent, and be megabytes."""
+
 
 def present(error: GraphQLError, *, valid_document: bool = False) -> GraphQLError:
     """Gives an error the code that clients see; masks and logs it if nobody expected it.
@@ -33,6 +36,8 @@ def present(error: GraphQLError, *, valid_document: bool = False) -> GraphQLErro
         code = BAD_USER_INPUT
     else:
         code = GRAPHQL_VALIDATION_FAILED
+    if len(error.message) > MAX_MESSAGE_LENGTH:
+        error.message = f"{error.message[: MAX_MESSAGE_LENGTH - 1]}…"
     error.extensions = {"code": code}
     return error
 

@@ -1,6 +1,7 @@
 """What a client asks for, whatever brought it: the checks that HTTP and WebSocket share."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
@@ -10,21 +11,18 @@ from graphql import (
     DocumentNode,
     FieldNode,
     GraphQLError,
-    GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
-    Source,
     Visitor,
     get_operation_ast,
-    parse,
     visit,
 )
 
-CHANGING_SUBSCRIPTIONS = frozenset({"sendMessage", "regenerateMessage"})
+from graphql_app import metrics
+from graphql_app.api.cost import check_answer, is_always_cheap, parsed
+from graphql_app.errors import DocumentTooCostlyError
 
-MAX_TOKENS = 2_000
-"""The most tokens of a document. Validation can take the square of their number, 0.2 s for so many,
-while everybody else waits; introspection has about 500."""
+CHANGING_SUBSCRIPTIONS = frozenset({"sendMessage", "regenerateMessage"})
 
 REMEMBERED_DOCUMENTS = 128
 REMEMBERED_LENGTH = 2_048
@@ -96,6 +94,7 @@ class Document:
     """What `delivery` made of its operations, by their names."""
     _rules: object = None
     _names: frozenset[str] | None = None
+    _are_cheap: dict[str | None, bool] = field(default_factory=dict)
 
     def is_valid_by(self, rules: object) -> bool:
         """Whether it was found to be valid by these rules; then nobody has to look again."""
@@ -104,6 +103,16 @@ class Document:
     def found_valid_by(self, rules: object) -> None:
         self._rules = rules
         self.plans.clear()
+
+    def check_answer(
+        self, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+    ) -> None:
+        """Refuses an operation whose answer would be gigantic; see `cost.check_answer`."""
+        name = operation.name.value if operation.name else None
+        if name not in self._are_cheap:
+            self._are_cheap[name] = is_always_cheap(self.node, operation)
+        if not self._are_cheap[name]:
+            check_answer(self.node, operation, variables)
 
     @property
     def names(self) -> frozenset[str]:
@@ -116,28 +125,32 @@ class Document:
 ParsedOperation: TypeAlias = tuple[Document, OperationDefinitionNode]
 
 
-def parse_operation(query: str, operation_name: str | None) -> ParsedOperation:
+def parse_operation(
+    query: str, operation_name: str | None, variables: Mapping[str, Any] | None = None
+) -> ParsedOperation:
     """The parsed document, and the one of its operations that is meant.
 
     Raises:
-        GraphQLError: a syntax error, or no single operation is meant.
+        GraphQLError: a syntax error, it costs too much, or no single operation is meant.
     """
-    document = _remembered(query) if len(query) <= REMEMBERED_LENGTH else _parse(query)
-    operation = get_operation_ast(document.node, operation_name)
-    if operation is None:
-        raise GraphQLError(
-            "The document has no single operation; name one in operationName."
-            if operation_name is None
-            else f"Unknown operation named {operation_name!r}."
-        )
-    return document, operation
+    try:
+        document = _remembered(query) if len(query) <= REMEMBERED_LENGTH else _parse(query)
+        operation = get_operation_ast(document.node, operation_name)
+        if operation is not None:
+            document.check_answer(operation, variables or {})
+            return document, operation
+    except DocumentTooCostlyError as error:
+        metrics.refused("cost")
+        raise GraphQLError(str(error), original_error=error) from None
+    raise GraphQLError(
+        "The document has no single operation; name one in operationName."
+        if operation_name is None
+        else f"Unknown operation named {operation_name!r}."
+    )
 
 
 def _parse(query: str) -> Document:
-    try:
-        return Document(parse(query, max_tokens=MAX_TOKENS))
-    except RecursionError:
-        raise GraphQLSyntaxError(Source(query), 0, "The document is nested too deeply.") from None
+    return Document(parsed(query))
 
 
 # A program sends the same few documents over and over, and to parse and validate one takes longer

@@ -1,14 +1,22 @@
 """The schema: its roots, how its errors are shown, and its text."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import datetime
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError
+from graphql import (
+    ASTValidationRule,
+    DocumentNode,
+    GraphQLError,
+    NoSchemaIntrospectionCustomRule,
+    validate,
+)
 from strawberry.extensions import SchemaExtension
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext
 
 from graphql_app.api.delivery import EVENT_HOOKS, LASTING_HOOKS, EventExecutor, has_hook
@@ -17,6 +25,9 @@ from graphql_app.api.mutations import Mutation
 from graphql_app.api.queries import Query
 from graphql_app.api.subscriptions import Subscription
 from graphql_app.api.types import DateTime
+
+MAX_ERRORS = 5
+"""How many errors of a document are told."""
 
 
 class ContextDocument(SchemaExtension):
@@ -29,26 +40,54 @@ class ContextDocument(SchemaExtension):
 
     def on_validate(self) -> Generator[None, None, None]:
         execution = self.execution_context
-        document = execution.context.document
-        rules = (execution.schema, execution.validation_rules)
+        document, schema = execution.context.document, execution.schema
+        assert isinstance(schema, ChatSchema)
+        rules = (schema, execution.validation_rules)
+        # As there are errors now, or none, Strawberry does not look for them.
         if document.is_valid_by(rules):
-            execution.context.document_is_valid = True
-            execution.pre_execution_errors = []  # So Strawberry does not look.
-            yield
-            return
-        yield
-        if not execution.pre_execution_errors:
-            document.found_valid_by(rules)
-            execution.context.document_is_valid = True
-        for error in execution.pre_execution_errors or ():
+            execution.pre_execution_errors = []
+        else:
+            execution.pre_execution_errors = schema.errors_in(document.node, rules[1])
+            if not execution.pre_execution_errors:
+                document.found_valid_by(rules)
+        execution.context.document_is_valid = not execution.pre_execution_errors
+        for error in execution.pre_execution_errors:
             if error.original_error is not None:
                 # A number that is too long, for one, raises whatever Python raises for it.
                 error.original_error = None
                 error.message = "A literal has a value that cannot be read."
+        yield
 
 
 class ChatSchema(strawberry.Schema):
-    """A schema that shows errors as clients may see them."""
+    """A schema that shows errors as clients may see them.
+
+    Args:
+        introspection: clients may ask for the schema. (`__typename` they always may.)
+        suggestions: errors say what else could have been meant, which gives the schema away, too.
+    """
+
+    def __init__(
+        self, *args: Any, introspection: bool = True, suggestions: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._introspection = introspection
+        self.suggestions = suggestions
+
+    def errors_in(
+        self, document: DocumentNode, rules: Sequence[type[ASTValidationRule]]
+    ) -> list[GraphQLError]:
+        """What is wrong with a document: the first few errors, since each takes its time."""
+        rules = [*rules, MaybeNullValidationRule, OneOfInputValidationRule]
+        if not self._introspection:
+            rules.append(NoSchemaIntrospectionCustomRule)
+        return validate(
+            self._schema,
+            document,
+            rules,
+            max_errors=MAX_ERRORS,
+            hide_suggestions=not self.suggestions,
+        )
 
     async def stream(self, *args: Any, **kwargs: Any) -> Any:
         context = kwargs["context_value"]
@@ -66,14 +105,21 @@ class ChatSchema(strawberry.Schema):
             present(error, valid_document=is_valid)
 
 
-schema = ChatSchema(
-    query=Query,
-    mutation=Mutation,
-    subscription=Subscription,
-    extensions=[ContextDocument],
-    execution_context_class=EventExecutor,
-    config=StrawberryConfig(scalar_map={datetime: DateTime}),
-)
+def new_schema(*, introspection: bool = True, suggestions: bool = True) -> ChatSchema:
+    """The schema of the chat; see `ChatSchema` for what may be switched off."""
+    return ChatSchema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        extensions=[ContextDocument],
+        execution_context_class=EventExecutor,
+        config=StrawberryConfig(scalar_map={datetime: DateTime}),
+        introspection=introspection,
+        suggestions=suggestions,
+    )
+
+
+schema = new_schema()
 
 
 def sdl() -> str:

@@ -249,7 +249,9 @@ class Transport(GraphQL[Context, None]):
             _check_acceptable(sub_response)
         assert request_data.query is not None
         try:
-            document, operation = parse_operation(request_data.query, request_data.operation_name)
+            document, operation = parse_operation(
+                request_data.query, request_data.operation_name, request_data.variables
+            )
         except GraphQLError as error:
             refused = PreExecutionError(data=None, errors=[present(error)])
             return refused if request_data.protocol == "http" else _only(refused)

@@ -267,7 +267,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.send_message({"id": frame.id, "type": "error", "payload": [error.formatted]})
             return
         try:
-            parsed = parse_operation(frame.request.query, frame.request.operation_name)
+            request = frame.request
+            parsed = parse_operation(request.query, request.operation_name, request.variables)
         except GraphQLError as error:
             payload = [present(error).formatted]
             await self.send_message({"id": frame.id, "type": "error", "payload": payload})

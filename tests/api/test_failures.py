@@ -56,6 +56,12 @@ def test_an_error_without_a_cause_is_of_the_document_or_if_that_is_valid_of_the_
     assert error.extensions == {"code": "BAD_USER_INPUT"}
 
 
+def test_a_sentence_that_repeats_what_was_sent_is_cut() -> None:
+    error = present(GraphQLError("x" * 2_000_000))
+    assert error.message == "x" * 999 + "…"
+    assert present(GraphQLError("x" * 1_000)).message == "x" * 1_000
+
+
 def test_a_defect_is_masked_and_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
     cause = ZeroDivisionError("the password is 1234")
     error = GraphQLError(

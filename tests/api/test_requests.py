@@ -12,8 +12,8 @@ from strawberry.types import ExecutionResult
 
 from graphql_app.api import requests
 from graphql_app.api.context import Context
+from graphql_app.api.cost import BOUNDS
 from graphql_app.api.requests import (
-    MAX_TOKENS,
     REMEMBERED_DOCUMENTS,
     REMEMBERED_LENGTH,
     GraphQLRequest,
@@ -25,6 +25,7 @@ from graphql_app.api.requests import (
 )
 from graphql_app.api.schema import schema
 from graphql_app.chat import ChatService
+from graphql_app.errors import DocumentTooCostlyError
 from tests.api.test_delivery import FixedChat
 
 values = st.recursive(
@@ -289,9 +290,8 @@ def test_an_operation_that_nobody_can_find_is_refused_with_a_sentence(
         "{",
         "\0",
         "{ a(b: \ud800) }",
-        "{ a " * 100_000,
-        "{ a(b: " + "[" * 100_000,
-        "{ " + "a " * MAX_TOKENS + "}",
+        "{ a " * 390,
+        "{ a(b: " + "[" * 700,
     ],
     ids=lambda query: ascii(query)[:30],
 )
@@ -300,8 +300,12 @@ def test_what_is_no_document_is_a_syntax_error(query: str) -> None:
         parse_operation(query, None)
 
 
-def test_a_document_of_the_most_tokens_is_parsed() -> None:
-    parse_operation("{ " + "a " * (MAX_TOKENS - 2) + "}", None)
+def test_a_document_of_the_most_tokens_is_parsed_and_one_more_is_too_many() -> None:
+    most = "{ a(b: [" + "1 " * (BOUNDS.tokens - 9) + "]) }"
+    parse_operation(most, None)
+    with pytest.raises(GraphQLError, match="too costly: it has more than 800 tokens") as refused:
+        parse_operation(most.replace("1", "1 1", 1), None)
+    assert isinstance(refused.value.original_error, DocumentTooCostlyError)
 
 
 # Remembered documents.
