@@ -13,10 +13,13 @@ import { recorder } from "../inspector/recorder";
 import { RecordedSocket } from "../inspector/socket";
 import { backoff } from "./backoff";
 import { Connection, Cut, Refused } from "./connection";
+import { accepted } from "./session";
+import { isGiven, paste, token } from "./token";
 
 export const connection = new Connection({
   url: new URL("/graphql", location.href).href.replace(/^http/, "ws"),
   isOnline: () => navigator.onLine,
+  credentials: { token, isRenewable: isGiven, accepted },
   webSocketImpl: RecordedSocket,
 });
 
@@ -52,6 +55,12 @@ export function connect(): void {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) connection.check();
   });
+}
+
+/** Connects with a token that somebody has pasted. */
+export function signIn(text: string): void {
+  paste(text);
+  connection.reconnectNow();
 }
 
 /** Resolves when there is a connection, and some time after so many failures in a row. */

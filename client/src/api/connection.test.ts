@@ -13,7 +13,7 @@ class FakeSocket {
   onopen?: () => void;
   onclose?: (event: { code: number; reason: string }) => void;
   onmessage?: (event: { data: string }) => void;
-  readonly sent: { type: string; id?: string }[] = [];
+  readonly sent: { type: string; id?: string; payload?: unknown }[] = [];
 
   constructor() {
     sockets.push(this);
@@ -54,6 +54,9 @@ class FakeSocket {
 let sockets: FakeSocket[];
 let connection: Connection;
 let isOnline: boolean;
+let token: string | null;
+let isRenewable: boolean;
+const accepted = vi.fn((_token: string | null) => true);
 
 function newest(): FakeSocket {
   return sockets.at(-1) as FakeSocket;
@@ -76,9 +79,13 @@ beforeEach(async () => {
   vi.spyOn(Math, "random").mockReturnValue(0.99);
   sockets = [];
   isOnline = true;
+  token = null;
+  isRenewable = false;
+  accepted.mockReturnValue(true);
   connection = new Connection({
     url: "ws://test",
     isOnline: () => isOnline,
+    credentials: { token: async () => token, isRenewable: () => isRenewable, accepted },
     webSocketImpl: FakeSocket,
   });
   connection.connect();
@@ -170,7 +177,7 @@ describe("a connection", () => {
     expect(newest().readyState).toBe(FakeSocket.CONNECTING);
   });
 
-  test.each([4400, 4403, 4406, 1009])("says that it failed when closed with %i", async (code) => {
+  test.each([4400, 4406, 1009])("says that it failed when closed with %i", async (code) => {
     await newest().accept();
     await newest().end(code, "Because");
     expect(connection.state()).toEqual({ kind: "failed", reason: `${code} Because` });
@@ -182,6 +189,24 @@ describe("a connection", () => {
     expect(connection.state().kind).toBe("live");
   });
 
+  test.each([
+    ["The server takes no more; try again in 30 s.", 30_000],
+    ["Too many messages; try again in 7 seconds.", 7000],
+    ["Later.", 10_000],
+  ])("waits as long as a busy server wants: %j", async (reason, wait) => {
+    await newest().accept();
+    await newest().end(4429, reason);
+    const state = connection.state();
+    expect(state).toMatchObject({ kind: "reconnecting", reason });
+    connection.check();
+    await pass(wait);
+    expect(sockets).toHaveLength(1);
+    await pass(1000);
+    expect(sockets).toHaveLength(2);
+    await newest().accept();
+    expect(connection.state().kind).toBe("live");
+  });
+
   test("reconnects now when told so, with one socket however often", async () => {
     await newest().end(1006);
     for (let times = 0; times < 5; times++) connection.reconnectNow();
@@ -189,6 +214,143 @@ describe("a connection", () => {
     await newest().accept();
     await pass(60);
     expect(sockets).toHaveLength(2);
+  });
+});
+
+describe("a server that wants a token", () => {
+  const init = () => newest().sent.find(({ type }) => type === "connection_init");
+
+  /** The next socket opens, and is closed without an acknowledgement. */
+  async function refuse(reason = "Because"): Promise<void> {
+    newest().readyState = FakeSocket.OPEN;
+    newest().onopen?.();
+    await settle();
+    await newest().end(4403, reason);
+  }
+
+  test("gets the one that there is when the socket opens, and nothing if there is none", async () => {
+    await newest().accept();
+    expect(init()).toEqual({ type: "connection_init" });
+    await newest().end(1006);
+    await pass(500);
+    token = "first";
+    await newest().accept();
+    expect(init()?.payload).toEqual({ authorization: "Bearer first" });
+    expect(accepted).toHaveBeenLastCalledWith("first");
+  });
+
+  test.each([
+    ["missing", null, false],
+    ["refused", "wrong", false],
+    ["expired", "old", true],
+  ])("and has one that is %s, is asked no more by itself", async (why, given, wasLive) => {
+    token = given;
+    if (wasLive) {
+      await newest().accept();
+      await newest().end(4403, "Because");
+    } else {
+      await refuse();
+    }
+    const state = { kind: "unauthenticated", why, reason: "Because" };
+    expect(connection.state()).toEqual({ ...state, isTrying: false });
+    connection.check();
+    await pass(60_000);
+    expect(sockets).toHaveLength(1);
+
+    token = "new";
+    connection.reconnectNow();
+    expect(connection.state()).toEqual({ ...state, isTrying: true });
+    await newest().accept();
+    expect(init()?.payload).toEqual({ authorization: "Bearer new" });
+    expect(connection.state()).toEqual({ kind: "live" });
+  });
+
+  test("ends what runs with a cut when the token does, and lets nobody through until there is a new one", async () => {
+    await newest().accept();
+    const operation = sink();
+    connection.subscribe({ query: "{ a }" }, operation);
+    await settle();
+    const live = vi.fn();
+    await newest().end(4403);
+    void connection.live().then(live);
+    expect(operation.error).toHaveBeenCalledExactlyOnceWith(expect.any(Cut));
+    connection.reconnectNow();
+    await settle();
+    expect(live).not.toHaveBeenCalled();
+    await newest().accept();
+    expect(live).toHaveBeenCalled();
+  });
+
+  test("gets a fresh one at once from a source, each time that one has ended", async () => {
+    isRenewable = true;
+    for (let times = 1; times < 6; times++) {
+      token = `token ${times}`;
+      await newest().accept();
+      expect(init()?.payload).toEqual({ authorization: `Bearer ${token}` });
+      for (let second = 0; second < 11; second++) {
+        await pass(1000);
+        await newest().say({ type: "pong" });
+      }
+      await newest().end(4403);
+      await pass(10);
+      expect(sockets).toHaveLength(times + 1);
+    }
+  });
+
+  test.each([
+    ["refuses", refuse],
+    [
+      "takes, and refuses soon after",
+      async () => {
+        await newest().accept();
+        await newest().say({ type: "next", id: "1", payload: {} });
+        await newest().end(4403);
+      },
+    ],
+  ])("and %s whatever a source gives, is asked three times", async (_, happen) => {
+    isRenewable = true;
+    token = "wrong";
+    for (let times = 0; times < 3; times++) {
+      expect(sockets).toHaveLength(times + 1);
+      await happen();
+      await pass(5000);
+    }
+    expect(connection.state().kind).toBe("unauthenticated");
+    await pass(60_000);
+    expect(sockets).toHaveLength(3);
+    // Who comes back to the page may have signed in where the source is.
+    connection.check();
+    await newest().accept();
+    expect(connection.state().kind).toBe("live");
+  });
+
+  test("is asked again later while a source cannot give one", async () => {
+    newest().readyState = FakeSocket.OPEN;
+    const broken = new Connection({
+      url: "ws://test",
+      isOnline: () => true,
+      credentials: {
+        token: () => Promise.reject(new Error("The login is away.")),
+        isRenewable: () => true,
+        accepted,
+      },
+      webSocketImpl: FakeSocket,
+    });
+    broken.connect();
+    newest().readyState = FakeSocket.OPEN;
+    newest().onopen?.();
+    await settle();
+    expect(newest().readyState).toBe(FakeSocket.CLOSING);
+    await newest().end(4005, "The login is away.");
+    expect(broken.state().kind).toBe("reconnecting");
+  });
+
+  test("and takes one that the page may not go on with, runs nothing for it", async () => {
+    accepted.mockReturnValue(false);
+    const states: string[] = [];
+    connection.onState(() => states.push(connection.state().kind));
+    await newest().accept();
+    expect(states).not.toContain("live");
   });
 });
 

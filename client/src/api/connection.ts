@@ -14,7 +14,16 @@ const CONNECT = 8000;
 // The server restarts, and says so.
 const RESTARTING = 1012;
 // What we sent was wrong, or is not allowed: it would be so again.
-const FATAL = new Set([1002, 1003, 1007, 1008, 1009, 4400, 4401, 4403, 4406, 4409, 4429]);
+const FATAL = new Set([1002, 1003, 1007, 1008, 1009, 4400, 4401, 4406, 4409]);
+// It has too much to do, or too much of us, and says for how long if it knows.
+const BUSY = 4429;
+const BUSY_SECONDS = 10;
+// The token is missing, wrong or no longer valid.
+const FORBIDDEN = 4403;
+// One whose tokens are refused so often in a row is asked for no more; and how long a connection lives
+// that began with a good one.
+const REFUSALS = 3;
+const GOOD = 10_000;
 // The server's limit for a frame. One that is larger would end the socket, and everything on it.
 const LARGEST_FRAME = 2 * 1024 * 1024;
 
@@ -35,7 +44,22 @@ export class Refused extends Error {
   }
 }
 
-type Options = { url: string; isOnline: () => boolean; webSocketImpl?: unknown };
+/** Who comes. */
+export interface Credentials {
+  /** Asked anew for each socket; null comes as nobody. What it throws counts as a lost connection. */
+  token(): Promise<string | null>;
+  /** Whether it may give another one by itself, so that a refusal is a reason to ask again. */
+  isRenewable(): boolean;
+  /** The server has taken the token. Gives false if this page must not go on with it. */
+  accepted(token: string | null): boolean;
+}
+
+type Options = {
+  url: string;
+  isOnline: () => boolean;
+  credentials: Credentials;
+  webSocketImpl?: unknown;
+};
 type Result = { data?: Record<string, unknown> | null };
 
 /**
@@ -53,6 +77,7 @@ export class Connection {
   #socket: WebSocket | null = null;
   #attemptedAt = 0;
   #failures = 0;
+  #refusals = 0;
   // What happens unless something else does before: a ping, giving the socket up, the next attempt.
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #listeners = new Set<() => void>();
@@ -99,26 +124,35 @@ export class Connection {
   }
 
   connect = (): void => {
+    const { url, credentials } = this.options;
+    let token: string | null = null;
     this.#attemptedAt = performance.now();
     this.#after(CONNECT, this.#drop);
     const client = createClient({
-      url: this.options.url,
+      url,
       webSocketImpl: this.options.webSocketImpl,
       lazy: false,
       retryAttempts: 0,
       onNonLazyError: () => {}, // "closed" tells
+      connectionParams: async () => {
+        token = await credentials.token();
+        return token === null ? undefined : { authorization: `Bearer ${token}` };
+      },
       on: {
         opened: (socket) => {
           this.#socket = socket as WebSocket;
         },
-        connected: () => this.#become({ kind: "live" }),
+        connected: () => {
+          if (credentials.accepted(token)) this.#become({ kind: "live" });
+          else client.terminate();
+        },
         message: ({ type }) => {
           if (client !== this.#client) return;
           this.#after(QUIET, () => this.#ping(ANSWER));
           // A server that accepts sockets and does nothing with them is not back yet.
           if (type === "next") this.#failures = 0;
         },
-        closed: (event) => this.#lost(client, event as CloseEvent),
+        closed: (event) => this.#lost(client, event as CloseEvent, token !== null),
       },
     });
     this.#client = client;
@@ -129,14 +163,22 @@ export class Connection {
     if (this.#state.kind === "live" || isUnderWay) return;
     this.#drop();
     if (this.#state.kind === "failed") this.#become({ kind: "connecting" });
+    if (this.#state.kind === "unauthenticated") this.#become({ ...this.#state, isTrying: true });
     this.connect();
   };
 
   /** The network has changed, or somebody looks: the socket may be dead, or the wait in vain. */
   check = (): void => {
     if (this.#state.kind === "live") this.#ping(DOUBT);
-    else this.reconnectNow();
+    else if (!this.#hasToWait()) this.reconnectNow();
   };
+
+  /** For the time that the server wants, or for somebody who has a token. */
+  #hasToWait(): boolean {
+    const state = this.#state;
+    if (state.kind === "unauthenticated") return !this.options.credentials.isRenewable();
+    return state.kind === "reconnecting" && state.reason !== "";
+  }
 
   #ping(deadline: number): void {
     this.#socket?.send('{"type":"ping"}');
@@ -155,7 +197,11 @@ export class Connection {
     if (client) this.#lost(client, { code: 1006, reason: "" });
   };
 
-  #lost(client: Client, { code, reason }: { code: number; reason: string }): void {
+  #lost(
+    client: Client,
+    { code, reason }: { code: number; reason: string },
+    cameWithToken = false,
+  ): void {
     if (client !== this.#client) return;
     this.#client = null;
     this.#socket = null;
@@ -164,11 +210,33 @@ export class Connection {
     Promise.resolve(client.dispose()).catch(() => {});
     if (FATAL.has(code)) {
       this.#become({ kind: "failed", reason: `${code} ${reason}`.trim() });
+    } else if (code === FORBIDDEN) {
+      this.#refused(reason, cameWithToken);
+    } else if (code === BUSY) {
+      const [, seconds = BUSY_SECONDS] = /(\d+)\s*s/.exec(reason) ?? [];
+      // A little later, and not together with the other windows.
+      this.#retryIn(Number(seconds) * 1000 + backoff(2), reason);
+    } else {
+      this.#retryIn(backoff(code === RESTARTING ? 1 : ++this.#failures));
+    }
+  }
+
+  #refused(reason: string, cameWithToken: boolean): void {
+    const wasLive = this.#state.kind === "live";
+    // One that is taken and soon refused is no better than one that is refused.
+    const wasGood = wasLive && performance.now() - this.#attemptedAt > GOOD;
+    this.#refusals = wasGood ? 0 : this.#refusals + 1;
+    if (this.options.credentials.isRenewable() && this.#refusals < REFUSALS) {
+      this.#retryIn(backoff(this.#refusals));
       return;
     }
-    const delay = backoff(code === RESTARTING ? 1 : ++this.#failures);
+    const why = cameWithToken ? (wasLive ? "expired" : "refused") : "missing";
+    this.#become({ kind: "unauthenticated", why, reason, isTrying: false });
+  }
+
+  #retryIn(delay: number, reason = ""): void {
     this.#after(delay, this.connect);
-    this.#become({ kind: "reconnecting", retryAt: performance.now() + delay });
+    this.#become({ kind: "reconnecting", retryAt: performance.now() + delay, reason });
   }
 
   #become(state: ConnectionState): void {

@@ -1,11 +1,14 @@
 import { lazy, Suspense, useCallback, useEffect, useState, useSyncExternalStore } from "react";
 
-import { connection } from "../api/client";
+import { connection, signIn } from "../api/client";
+import { canSignOut, signOut } from "../api/session";
+import { isGiven } from "../api/token";
 import { Chat } from "./Chat";
 import { ConnectionStatus } from "./components/ConnectionStatus";
 import { ConversationList } from "./components/ConversationList";
 import { Frame } from "./components/Frame";
 import { Icon, IconButton } from "./components/Icon";
+import { SignIn } from "./components/SignIn";
 import { newId } from "./id";
 import { goTo, useAddress } from "./useAddress";
 import { useConversation } from "./useConversation";
@@ -19,6 +22,7 @@ export function App() {
   const conversations = useConversations();
   const state = useSyncExternalStore(connection.onState, connection.state);
   const [isInspecting, toggleInspector] = useInspector();
+  const leave = canSignOut() ? signOut : undefined;
   const title = conversations.find((each) => each.id === id)?.title ?? "New conversation";
   useEffect(() => {
     document.title = title;
@@ -32,6 +36,7 @@ export function App() {
             conversations={conversations}
             currentId={id}
             onNew={() => goTo(newId())}
+            onSignOut={leave}
           />
         }
         status={<ConnectionStatus state={state} onReconnectNow={connection.reconnectNow} />}
@@ -54,6 +59,15 @@ export function App() {
       >
         <Chat key={id} conversation={conversation} view={view} />
       </Frame>
+      {state.kind === "unauthenticated" && (
+        <SignIn
+          state={state}
+          isElsewhere={isGiven()}
+          onSignIn={signIn}
+          onTryAgain={connection.reconnectNow}
+          onSignOut={leave}
+        />
+      )}
       {isInspecting && (
         <Suspense>
           <Inspector onResumeFromStart={conversation.replay} onClose={toggleInspector} />

@@ -355,12 +355,15 @@ describe("a subscription to events that is refused", () => {
     expect(conversation.view().problem).toBeNull();
   });
 
-  test("is not repeated when it would be refused again", async () => {
-    newest(EventsDocument).end({ kind: "error", code: "BAD_USER_INPUT", message: "Not an id" });
-    await vi.advanceTimersByTimeAsync(60_000);
-    expect(operations).toHaveLength(1);
-    expect(conversation.view().problem).toBe("Not an id");
-  });
+  test.each(["BAD_USER_INPUT", "DOCUMENT_TOO_COSTLY"])(
+    "is not repeated when it would be refused again: %s",
+    async (code) => {
+      newest(EventsDocument).end({ kind: "error", code, message: "Not so" });
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(operations).toHaveLength(1);
+      expect(conversation.view().problem).toBe("Not so");
+    },
+  );
 });
 
 describe("earlier messages", () => {

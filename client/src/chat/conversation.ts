@@ -17,6 +17,8 @@ import { isSameView, type View, viewOf } from "./view";
 
 // The server says that there is no such message any more.
 const GONE = new Set(["MESSAGE_CLEARED", "MESSAGE_NOT_FOUND"]);
+// It would say the same again.
+const FINAL = new Set(["BAD_USER_INPUT", "DOCUMENT_TOO_COSTLY"]);
 
 /** A conversation: what is shown of it, as its events and its replies' streams say, and what people do in it. */
 export class Conversation {
@@ -244,8 +246,7 @@ export class Conversation {
       if (ending.kind !== "cut") failures++;
       if (ending.kind !== "error") continue;
       this.#report(ending.message);
-      // It would be refused again.
-      if (ending.code === "BAD_USER_INPUT") return;
+      if (FINAL.has(ending.code)) return;
     }
   }
 

@@ -12,9 +12,26 @@ export type Status = MessageModel["status"];
 export type ConnectionState =
   | { kind: "connecting" }
   | { kind: "live" }
-  | { kind: "reconnecting"; retryAt: number /* performance.now() based ms */ }
+  | {
+      kind: "reconnecting";
+      retryAt: number /* performance.now() based ms */;
+      /** Why the server wants that wait; empty if it does not. */
+      reason: string;
+    }
   | { kind: "offline" }
+  | Unauthenticated
   | { kind: "failed"; reason: string }; // the server refused the connection for good
+
+/** The server wants a token, and another one than it was given. */
+export interface Unauthenticated {
+  kind: "unauthenticated";
+  /** None came; one came that was not taken; one that was taken is no longer. */
+  why: "missing" | "refused" | "expired";
+  /** The server's sentence, which may be empty. */
+  reason: string;
+  /** The next attempt is under way. */
+  isTrying: boolean;
+}
 
 /** How an operation ended: with its socket, by a complete, or with an error's code. */
 export type Ending =

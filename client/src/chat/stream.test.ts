@@ -80,7 +80,7 @@ describe("a stream", () => {
   });
 
   test("tries again after an error that passes", () => {
-    for (const code of ["STORE_UNAVAILABLE", "UNAUTHENTICATED", "INTERNAL_SERVER_ERROR"]) {
+    for (const code of ["STORE_UNAVAILABLE", "RATE_LIMITED", "INTERNAL_SERVER_ERROR"]) {
       const stream = ended(continuing(message("a")), { kind: "error", code, message: "" });
       expect(stream).toMatchObject({ phase: "asking", failures: 1 });
     }

@@ -222,3 +222,12 @@ test("Esc stops, but only what streams here", async () => {
   await userEvent.keyboard("{Escape}");
   expect(props.onStop).toHaveBeenCalledOnce();
 });
+
+test("Esc stops nothing under a dialog", async () => {
+  const { props } = await composer({ isReplying: true });
+  const dialog = document.body.appendChild(document.createElement("dialog"));
+  dialog.showModal();
+  await userEvent.keyboard("{Escape}");
+  dialog.remove();
+  expect(props.onStop).not.toHaveBeenCalled();
+});

@@ -89,8 +89,8 @@ export function Composer(props: Props) {
 
   const onEscape = useEffectEvent((event: globalThis.KeyboardEvent) => {
     if (event.key !== "Escape" || event.isComposing || event.defaultPrevented) return;
-    // Where a drawer is open, Esc closes it.
-    if (isQueueing && !document.querySelector(":popover-open")) props.onStop();
+    // Where a drawer is open, Esc closes it; under a dialog nothing is to be reached.
+    if (isQueueing && !document.querySelector(":popover-open, :modal")) props.onStop();
   });
 
   useEffect(() => {

@@ -10,6 +10,7 @@ const WORDS = {
   live: "Live",
   reconnecting: "Reconnecting",
   offline: "Offline – the reply goes on on the server",
+  unauthenticated: "Not signed in",
 };
 
 interface Props {
@@ -26,7 +27,7 @@ export function ConnectionStatus({ state, onReconnectNow }: Props) {
       {/* Not atomic: a change of the one is no reason to read the other. */}
       <div role="status" aria-atomic="false">
         <span key={state.kind} className="words">
-          {state.kind === "failed" ? `Not connected: ${state.reason}` : WORDS[state.kind]}
+          {wordsOf(state)}
         </span>
         {state.kind === "reconnecting" && <Countdown key={state.retryAt} until={state.retryAt} />}
         <span key={number} className="visually-hidden">
@@ -40,6 +41,12 @@ export function ConnectionStatus({ state, onReconnectNow }: Props) {
       )}
     </div>
   );
+}
+
+function wordsOf(state: ConnectionState): string {
+  if (state.kind === "failed") return `Not connected: ${state.reason}`;
+  const reason = state.kind === "reconnecting" ? `${state.reason} ` : "";
+  return (reason + WORDS[state.kind]).trim();
 }
 
 /** For the eye only: read out, it would interrupt every second. */

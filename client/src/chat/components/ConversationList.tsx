@@ -7,9 +7,11 @@ interface Props {
   conversations: readonly { id: string; title: string }[];
   currentId: string;
   onNew: () => void;
+  /** Absent where nobody is signed in. */
+  onSignOut?: (() => void) | undefined;
 }
 
-export function ConversationList({ conversations, currentId, onNew }: Props) {
+export function ConversationList({ conversations, currentId, onNew, onSignOut }: Props) {
   return (
     <nav className="conversations" aria-label="Conversations">
       <button type="button" onClick={onNew}>
@@ -28,6 +30,12 @@ export function ConversationList({ conversations, currentId, onNew }: Props) {
           </li>
         ))}
       </ul>
+      {onSignOut && (
+        <button type="button" className="sign-out" onClick={onSignOut}>
+          <Icon name="leave" />
+          Sign out
+        </button>
+      )}
     </nav>
   );
 }

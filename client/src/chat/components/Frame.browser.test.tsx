@@ -54,6 +54,25 @@ test("a conversation is chosen and begun from the list", async () => {
   expect(onNew).toHaveBeenCalledOnce();
 });
 
+test("people can sign out if they have signed in", async () => {
+  await page.viewport(1280, 800);
+  const onSignOut = vi.fn();
+  const list = (leave?: () => void) => (
+    <ConversationList
+      conversations={CONVERSATIONS}
+      currentId="c"
+      onNew={vi.fn()}
+      onSignOut={leave}
+    />
+  );
+  const { rerender } = await render(list());
+  const button = page.getByRole("button", { name: "Sign out" });
+  await expect.element(button).not.toBeInTheDocument();
+  await rerender(list(onSignOut));
+  await button.click();
+  expect(onSignOut).toHaveBeenCalledOnce();
+});
+
 test("on a phone the list is in a drawer, which closes when something was chosen", async () => {
   await page.viewport(375, 700);
   await frame();
@@ -79,7 +98,7 @@ test("the first tab stop leads past everything to the box", async () => {
 
 test("nothing is wider than the smallest phone", async () => {
   await page.viewport(320, 640);
-  await frame({ state: { kind: "reconnecting", retryAt: performance.now() + 9000 } });
+  await frame({ state: { kind: "reconnecting", retryAt: performance.now() + 9000, reason: "" } });
   expect(document.documentElement.scrollWidth).toBe(320);
 });
 
@@ -90,13 +109,21 @@ test("the status says how the connection is", async () => {
   await expect.element(status).toHaveTextContent("Connecting…");
   await change({ kind: "offline" });
   await expect.element(status).toHaveTextContent("Offline – the reply goes on on the server");
+  await change({ kind: "reconnecting", retryAt: 0, reason: "Too many messages." });
+  await expect.element(status).toHaveTextContent("Too many messages. Reconnecting");
+  await change({ kind: "unauthenticated", why: "missing", reason: "", isTrying: false });
+  await expect.element(status).toHaveTextContent("Not signed in");
   await change({ kind: "failed", reason: "Forbidden" });
   await expect.element(status).toHaveTextContent("Not connected: Forbidden");
 });
 
 test("a lost connection counts down to the next attempt, which can be had now", async () => {
   const onReconnectNow = vi.fn();
-  const state: ConnectionState = { kind: "reconnecting", retryAt: performance.now() + 2500 };
+  const state: ConnectionState = {
+    kind: "reconnecting",
+    retryAt: performance.now() + 2500,
+    reason: "",
+  };
   await frame({ state, onReconnectNow });
   await expect.element(status).toHaveTextContent("Reconnecting in 3 s");
   await expect.element(status).toHaveTextContent("Reconnecting in 2 s");

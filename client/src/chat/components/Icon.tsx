@@ -9,6 +9,7 @@ const DRAWINGS = {
   edit: "m5 19 1-4L16 5l3 3L9 18Z",
   inspect: "M3 12h4l3-7 4 14 3-7h4",
   interrupt: "M9 6v12m6-12v12",
+  leave: "M14 8V5H5v14h9v-3m-5-4h11m-4-4 4 4-4 4",
   list: "M4 7h16M4 12h16M4 17h10",
   new: "M12 5v14M5 12h14",
   next: "m10 6 6 6-6 6",
