@@ -8,11 +8,20 @@ const OURS = "graphiql:";
  */
 export const storage = {
   getItem: kept,
-  setItem: keep,
+  setItem: (key: string, value: string) => keep(key, withoutHeaders(value)),
   removeItem: (key: string) => keep(key, null),
   clear: () => forget([OURS]),
   length: 0, // asked for only after a write that failed, and none does
 };
+
+/** The history has them, and in them the token, whatever GraphiQL is told. */
+function withoutHeaders(value: string): string {
+  try {
+    return JSON.stringify(JSON.parse(value, (key, part) => (key === "headers" ? undefined : part)));
+  } catch {
+    return value; // a query, or what is being written
+  }
+}
 
 /** Removes what an earlier version of this page kept for all tabs. */
 export function leaveLocalStorage(): void {
