@@ -35,6 +35,16 @@ export class Chat {
     await this.expectLive();
   }
 
+  /** Where people sign in, over the page. */
+  get signIn(): Locator {
+    return this.page.getByRole("dialog", { name: /^sign in/i });
+  }
+
+  async pasteToken(token: string): Promise<void> {
+    await this.signIn.getByRole("textbox", { name: "Token", exact: true }).fill(token);
+    await this.signIn.getByRole("button", { name: "Sign in", exact: true }).click();
+  }
+
   async reload(): Promise<void> {
     await this.page.reload();
     await this.expectLive();

@@ -3,12 +3,16 @@ import { once } from "node:events";
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { SECRET, tokenOf } from "./tokens";
 
 const COMMAND = resolve(
   import.meta.dirname,
   process.env.GRAPHQL_APP ?? "../../.venv/bin/graphql-app",
 );
 const START_MS = 20_000;
+
+/** Whose the conversations are, unless said, where that makes a difference. */
+export const OWNER = "alice";
 
 /** What no client may bring a server to write into its log. */
 const DEFECTS = /Traceback|was never retrieved|was destroyed but it is pending|never awaited/;
@@ -26,6 +30,8 @@ export interface Settings {
   store?: "memory" | "sqlite";
   completion?: string;
   wordDelay?: number;
+  /** Whether everybody needs a token; see tokens.ts. */
+  needsTokens?: boolean;
   environment?: Record<string, string>;
 }
 
@@ -62,7 +68,7 @@ export class GraphqlApp {
 
   /** Starts, the second time at the same port and with the same store. */
   async start(): Promise<void> {
-    const { store, completion, wordDelay, environment } = this.#settings;
+    const { store, completion, wordDelay, needsTokens, environment } = this.#settings;
     const child = spawn(
       COMMAND,
       [
@@ -81,6 +87,7 @@ export class GraphqlApp {
           PYTHONDONTWRITEBYTECODE: "1",
           GATES: this.folder,
           CALLS: join(this.folder, "calls"),
+          ...(needsTokens && { GRAPHQL_APP_JWT_SECRET: SECRET }),
           ...environment,
         },
         stdio: ["ignore", "pipe", "pipe"],
@@ -123,12 +130,12 @@ export class GraphqlApp {
     throw new Error(`The server's log shows a defect:\n${excerpt.join("\n")}`);
   }
 
-  conversation(id: string): Conversation {
-    return new Conversation(this, id);
+  conversation(id: string, owner = OWNER): Conversation {
+    return new Conversation(this, id, owner);
   }
 
-  async query<Data>(query: string, variables: object = {}): Promise<Data> {
-    const response = await this.#post("application/json", query, variables);
+  async query<Data>(query: string, variables: object = {}, owner = OWNER): Promise<Data> {
+    const response = await this.#post("application/json", query, variables, owner);
     const { data, errors } = (await response.json()) as {
       data: Data;
       errors?: { message: string }[];
@@ -138,8 +145,12 @@ export class GraphqlApp {
   }
 
   /** The events of a subscription, as bytes; who has read enough cancels it. */
-  async subscribe(query: string, variables: object): Promise<ReadableStreamDefaultReader> {
-    const { body, status } = await this.#post("text/event-stream", query, variables);
+  async subscribe(
+    query: string,
+    variables: object,
+    owner = OWNER,
+  ): Promise<ReadableStreamDefaultReader> {
+    const { body, status } = await this.#post("text/event-stream", query, variables, owner);
     if (!body) throw new Error(`The subscription was answered with ${status}.`);
     return body.getReader();
   }
@@ -152,10 +163,14 @@ export class GraphqlApp {
     await ended;
   }
 
-  #post(accept: string, query: string, variables: object): Promise<Response> {
+  #post(accept: string, query: string, variables: object, owner: string): Promise<Response> {
     return fetch(`${this.url}/graphql`, {
       method: "POST",
-      headers: { "Content-Type": "application/json", Accept: accept },
+      headers: {
+        "Content-Type": "application/json",
+        Accept: accept,
+        ...(this.#settings.needsTokens && { Authorization: `Bearer ${tokenOf(owner)}` }),
+      },
       body: JSON.stringify({ query, variables }),
     });
   }
@@ -165,10 +180,12 @@ export class GraphqlApp {
 export class Conversation {
   readonly id: string;
   readonly #server: GraphqlApp;
+  readonly #owner: string;
 
-  constructor(server: GraphqlApp, id: string) {
+  constructor(server: GraphqlApp, id: string, owner: string) {
     this.#server = server;
     this.id = id;
+    this.#owner = owner;
   }
 
   async messages(): Promise<Message[]> {
@@ -177,6 +194,7 @@ export class Conversation {
         messages(conversationId: $id) { id role content status replyToId error { code message } }
       }`,
       { id: this.id },
+      this.#owner,
     );
     return messages;
   }
@@ -213,15 +231,18 @@ export class Conversation {
   }
 
   async clear(): Promise<void> {
-    await this.#server.query("mutation ($id: ID!) { clearMessages(conversationId: $id) }", {
-      id: this.id,
-    });
+    await this.#server.query(
+      "mutation ($id: ID!) { clearMessages(conversationId: $id) }",
+      { id: this.id },
+      this.#owner,
+    );
   }
 
   #send(content: string): Promise<ReadableStreamDefaultReader> {
     return this.#server.subscribe(
       "subscription ($message: MessageInput!) { sendMessage(message: $message) { status } }",
       { message: { id: crypto.randomUUID(), conversationId: this.id, content } },
+      this.#owner,
     );
   }
 }

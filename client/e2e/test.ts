@@ -9,6 +9,8 @@ export { expect };
 interface Options {
   /** A server for this test alone; without, the tests of a worker share one, in memory. */
   settings: Settings | undefined;
+  /** What the browser itself logs, and may. */
+  mayLog: RegExp | undefined;
 }
 
 interface Fixtures {
@@ -29,6 +31,7 @@ interface WorkerFixtures {
 
 export const test = base.extend<Options & Fixtures, WorkerFixtures>({
   settings: [undefined, { option: true }],
+  mayLog: [undefined, { option: true }],
 
   needsChromium: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the pattern.
@@ -71,10 +74,10 @@ export const test = base.extend<Options & Fixtures, WorkerFixtures>({
 
   baseURL: async ({ network }, use) => use(network.url),
 
-  context: async ({ context, network, server }, use) => {
+  context: async ({ context, network, server, mayLog }, use) => {
     await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: network.url });
     const hadFaults = () => network.hadFaults || server.hasEnded;
-    const complaints = watch(context, new URL(network.url).host, hadFaults);
+    const complaints = watch(context, new URL(network.url).host, hadFaults, mayLog);
     await use(context);
     expect(complaints).toEqual([]);
   },
@@ -97,7 +100,12 @@ export const test = base.extend<Options & Fixtures, WorkerFixtures>({
 });
 
 /** Notes what no test may bring a page to do: ask another host, log an error, break its policy. */
-function watch(context: BrowserContext, host: string, hadFaults: () => boolean): string[] {
+function watch(
+  context: BrowserContext,
+  host: string,
+  hadFaults: () => boolean,
+  mayLog?: RegExp,
+): string[] {
   const complaints: string[] = [];
   const check = (requested: string) => {
     const url = new URL(requested);
@@ -109,6 +117,7 @@ function watch(context: BrowserContext, host: string, hadFaults: () => boolean):
   context.on("weberror", (error) => complaints.push(`throws: ${error.error().stack}`));
   context.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
+    if (mayLog?.test(message.text())) return;
     // The browser itself says that a connection failed, and no page can keep it from that.
     const isFault = /^WebSocket connection to '.*' failed|net::ERR_/.test(message.text());
     if (!isFault || !hadFaults())
