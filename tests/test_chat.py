@@ -1348,6 +1348,73 @@ async def test_lists_have_at_most_the_limit(chat: ChatService) -> None:
     assert len(await chat.messages("ann", "c1", last=4)) == 3
 
 
+@pytest.mark.parametrize("limits", [Limits(replies_per_owner=2)])
+class TestAsManyRepliesAsAnOwnerMay:
+    async def test_one_more_is_refused_with_a_sentence_that_says_whose_limit_it_is(
+        self, chat: ChatService, completion: ScriptedCompletion
+    ) -> None:
+        await send(chat, "m1")
+        await send(chat, "m2")
+        with pytest.raises(TooManyRepliesError, match=r"^You are already .* of 2 replies"):
+            await send(chat, "m3", conversation="c3")
+        assert await chat.message("ann", "m3") is None
+        assert await chat.messages("ann", "c3") == ()
+        await settled()
+        assert completion.calls == 2
+
+    async def test_others_are_not_held_up(self, chat: ChatService) -> None:
+        for owner in ("ann", "bob", "cid"):
+            await send(chat, "m1", owner=owner)
+            await send(chat, "m2", owner=owner)
+
+    async def test_of_many_at_the_same_moment_as_many_as_may_are_begun(
+        self, chat: ChatService, store: FaultyStore
+    ) -> None:
+        gate = store.holding("add")
+        sending = asyncio.gather(
+            *(send(chat, f"m{number}") for number in range(5)), return_exceptions=True
+        )
+        await gate.reached()
+        await settled()
+        gate.open()
+        refusals = [each for each in await sending if isinstance(each, TooManyRepliesError)]
+        assert len(refusals) == 3
+        assert len(await chat.messages("ann", "c1")) == 4
+
+    async def test_joining_and_resuming_one_is_never_refused(self, chat: ChatService) -> None:
+        client = await send(chat, "m1")
+        await client.next()
+        await send(chat, "m2")
+        joined = await send(chat, "m1")
+        resumed = await resume(chat, client.message_id)
+        for each in (joined, resumed):
+            await each.next()
+            await each.leave()
+        await client.leave()
+
+    async def test_asking_again_for_a_reply_counts_as_one_more(
+        self, chat: ChatService, completion: ScriptedCompletion
+    ) -> None:
+        first = await send(chat, "m1")
+        completion.end()
+        await first.until_end()
+        await send(chat, "m2")
+        await send(chat, "m3")
+        with pytest.raises(TooManyRepliesError):
+            await chat.regenerate("ann", "another", "m1")
+        assert await chat.message("ann", "another") is None
+
+    async def test_one_that_ends_makes_room_and_nothing_is_remembered_of_it(
+        self, chat: ChatService, completion: ScriptedCompletion
+    ) -> None:
+        for number in range(5):
+            client = await send(chat, f"m{number}")
+            completion.end()
+            await client.until_end()
+            await settled()
+        assert not chat._running_of
+
+
 @pytest.mark.parametrize("limits", [Limits(replies=2)])
 class TestAsManyRepliesAsMay:
     async def test_one_more_is_refused_and_nothing_is_stored(

@@ -1,6 +1,7 @@
 """The Python client against a server that does what a test tells it."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -597,6 +598,92 @@ async def test_a_server_that_refuses_the_client_is_not_asked_again(code: int) ->
                 pass
         assert error.value.code == CONNECTION_REFUSED
         assert server.connections == 1
+
+
+# Tokens.
+
+
+def counted() -> Callable[[], str]:
+    numbers = itertools.count(1)
+    return lambda: f"token {next(numbers)}"
+
+
+async def test_a_token_is_sent_with_every_connection_beside_what_else_is() -> None:
+    async with (
+        scripted([CUT], [{"data": {"messages": []}}, COMPLETE]) as server,
+        ChatClient(
+            server.url, retry=QUICK, token="abc", init_payload={"tab": 1, "authorization": "no"}
+        ) as client,
+    ):
+        assert await client.messages() == []
+    assert server.initial_payloads == [{"tab": 1, "authorization": "Bearer abc"}] * 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_token_that_expires_is_replaced_and_the_reply_goes_on(is_async: bool) -> None:
+    next_token = counted()
+
+    async def waited_for() -> str:
+        await asyncio.sleep(0)
+        return next_token()
+
+    async with (
+        scripted(
+            [chunk(0, "One "), Close(4403, "The token has expired.")],
+            [chunk(4, "two "), Close(4403, "The token has expired.")],
+            [chunk(8, "three", "DONE"), COMPLETE],
+        ) as server,
+        ChatClient(server.url, retry=QUICK, token=waited_for if is_async else next_token) as client,
+    ):
+        assert (await contents(client.send("Hello")))[-1] == "One two three"
+    assert [payload["authorization"] for payload in server.initial_payloads] == [
+        f"Bearer token {number}" for number in (1, 2, 3)
+    ]
+
+
+async def test_two_refusals_in_a_row_are_one_too_many() -> None:
+    async with scripted() as server:
+        server.closing_new_with = Close(4403, "The token is not valid.")
+        with pytest.raises(ChatClientError, match=r"4403.*not valid") as error:
+            async with ChatClient(server.url, retry=QUICK, token=counted()):
+                pass
+        assert error.value.code == CONNECTION_REFUSED
+        assert server.connections == 2
+
+
+async def test_a_token_that_is_taken_and_refused_before_any_result_is_refused() -> None:
+    """Or a clock that is wrong would make the client connect again and again."""
+    closing: list[Step] = [Close(4403, "The token has expired.")]
+    async with (
+        scripted(closing, closing, [{"data": {"messages": []}}, COMPLETE]) as server,
+        ChatClient(server.url, retry=QUICK, token=counted()) as client,
+    ):
+        with pytest.raises(ChatClientError, match="4403") as error:
+            await client.messages()
+        assert error.value.code == CONNECTION_REFUSED
+        assert await client.messages() == []  # Another try has another token.
+
+
+async def test_a_token_that_stays_the_same_is_not_sent_again_when_it_was_refused() -> None:
+    async with (
+        scripted([chunk(0, "One "), Close(4403, "The token has expired.")]) as server,
+        ChatClient(server.url, retry=QUICK, token="abc") as client,
+    ):
+        with pytest.raises(ChatClientError, match="4403") as error:
+            await contents(client.send("Hello"))
+        assert error.value.code == CONNECTION_REFUSED
+        assert server.connections == 1
+
+
+async def test_what_the_function_that_makes_tokens_raises_reaches_the_caller() -> None:
+    def fail() -> str:
+        raise LookupError("nobody is logged in")
+
+    async with scripted() as server:
+        with leaking_nothing(), pytest.raises(LookupError, match="logged in"):
+            async with ChatClient(server.url, retry=QUICK, token=fail):
+                pass
+        assert server.connections == 0
 
 
 async def test_a_connection_closed_for_good_is_an_error_for_its_operations_only() -> None:

@@ -2,16 +2,19 @@
 // subscribes again by itself when its socket drops, and prints what became of each, as JSON.
 //
 // options: { operations: [{ query, variables, field, content }], retryAttempts, retryWaitMs,
-//   retryRefused, lazy }
+//   retryRefused, lazy, tokens }
 // content is the text that a resume starts from, if any. By itself the client gives up when a
-// connection is refused; retryRefused makes it try again as it does when one drops.
+// connection is refused; retryRefused makes it try again as it does when one drops. Each connection
+// brings the next of the tokens, if there are any; the last one over and over.
 import { json } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 
 import { createClient } from "graphql-ws";
 import { WebSocket } from "ws";
 
-const { operations, retryAttempts, retryWaitMs, retryRefused, lazy } = await json(process.stdin);
+const { operations, retryAttempts, retryWaitMs, retryRefused, lazy, tokens } = await json(
+  process.stdin,
+);
 
 let connections = 0;
 const client = createClient({
@@ -20,6 +23,9 @@ const client = createClient({
   lazy,
   retryAttempts,
   retryWait: retryWaitMs === undefined ? undefined : () => setTimeout(retryWaitMs),
+  connectionParams:
+    tokens &&
+    (() => ({ authorization: `Bearer ${tokens.length > 1 ? tokens.shift() : tokens[0]}` })),
   shouldRetry: retryRefused ? () => true : undefined,
   on: { opened: () => connections++ },
 });

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from graphql_app.access.tokens import Tokens
 from graphql_app.api.schema import ChatSchema
 from graphql_app.api.transport import Transport
 from graphql_app.api.websocket import WRITE
@@ -71,7 +72,13 @@ class Conversation:
     `is_lost` makes the server find out that the client has gone when it sends something.
     """
 
-    def __init__(self, schema: ChatSchema, chat: Reply | ChatService, takes: Sink | None) -> None:
+    def __init__(
+        self,
+        schema: ChatSchema,
+        chat: Reply | ChatService,
+        takes: Sink | None,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._transport = Transport(
             schema,
             cast(ChatService, chat),
@@ -80,6 +87,7 @@ class Conversation:
             max_sockets=10,
             max_operations_per_socket=10,
             init_timeout_seconds=10,
+            tokens=tokens,
         )
         self._takes = takes
         self._extensions: dict[str, Any] = {
@@ -88,6 +96,7 @@ class Conversation:
         self._inbox: asyncio.Queue[dict[str, Any] | Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._gate: Gate | None = None
         self.texts: list[str] = []
+        self.closed: tuple[int, str] | None = None
         self.written = 0
         self.is_lost = False
 
@@ -103,6 +112,8 @@ class Conversation:
             raise OSError
         if message["type"] == "websocket.send":
             self.texts.append(message["text"])
+        elif message["type"] == "websocket.close":
+            self.closed = (message["code"], message["reason"])
 
     def _write(self, text: bytes) -> bool:
         assert self._takes is not None
@@ -143,22 +154,24 @@ class Conversation:
         return [json.loads(text) for text in self.texts]
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Conversation"]:
+    async def opened(self, token: str | None = None) -> AsyncIterator["Conversation"]:
         scope = {
             "type": "websocket",
             "path": "/graphql",
             "headers": [],
             "query_string": b"",
+            "client": ("192.0.2.7", 50_000),
             "subprotocols": ["graphql-transport-ws"],
             **self._extensions,
         }
         self._inbox.put_nowait({"type": "websocket.connect"})
-        self.say({"type": "connection_init"})
+        payload = None if token is None else {"authorization": token}
+        self.say({"type": "connection_init", "payload": payload})
         serving = asyncio.ensure_future(self._transport(scope, self._receive, self._send))
         await settled()
-        assert self.values == [{"type": "connection_ack"}]
-        self.texts.clear()
         try:
+            assert self.values == [{"type": "connection_ack"}]
+            self.texts.clear()
             yield self
         finally:
             self.leave()

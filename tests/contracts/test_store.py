@@ -1,6 +1,8 @@
 """The contract of `graphql_app.interfaces.Store`, for every store."""
 
 import asyncio
+import statistics
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -1274,6 +1276,21 @@ async def test_another_owners_messages_are_not_there(scene: Scene, stranger: Sce
     assert await stranger.ids() == []
     assert await stranger.conversations() == []
     assert (await scene.message("r-m1")).status is Status.STREAMING
+
+
+async def test_another_owners_message_is_not_found_in_the_time_of_none(
+    scene: Scene, stranger: Scene
+) -> None:
+    """By the medians of interleaved calls; the bound is generous, for machines that are busy."""
+    await scene.add("m1", "A text. " * 1_000)
+    seconds: dict[str, list[float]] = {"m1": [], "m2": []}
+    for _ in range(100):
+        for id, measured in seconds.items():
+            begin = time.perf_counter()
+            assert await stranger.store.message(stranger.ref(id)) is None
+            measured.append(time.perf_counter() - begin)
+    others, nobodys = (statistics.median(measured) for measured in seconds.values())
+    assert 1 / 3 < others / nobodys < 3
 
 
 async def test_clearing_leaves_other_owners_alone(scene: Scene, stranger: Scene) -> None:
