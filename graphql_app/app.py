@@ -25,12 +25,15 @@ from graphql_app import metrics
 from graphql_app.access.hosts import Hosts
 from graphql_app.access.origins import Origins
 from graphql_app.access.proxies import Proxies
+from graphql_app.api.failures import internal_sentence, noted
+from graphql_app.api.journal import Journal
 from graphql_app.api.schema import schema
 from graphql_app.api.transport import Transport
 from graphql_app.chat import ChatService
 from graphql_app.completions import open_completion
 from graphql_app.door import Door, safely
 from graphql_app.errors import StoreUnavailableError
+from graphql_app.interfaces import Store
 from graphql_app.pages import CHAT, Pages
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
@@ -120,6 +123,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         max_operations_per_socket=settings.max_operations_per_socket,
         init_timeout_seconds=settings.connection_init_seconds,
         tokens=tokens,
+        journal=Journal(is_logged=settings.log_operations, owner_key=_owner_key(settings, store)),
         shutdown=shutdown,
     )
     shutdown.at(Phase.HURRIED, chat.hurry)
@@ -136,6 +140,11 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             if tokens is not None:
                 tokens.begin()
             yield
+
+    async def failed(_: Request, error: Exception) -> Response:
+        # Starlette raises it again behind this; the server knows that it is logged.
+        id = noted(error, "a request failed")
+        return PlainTextResponse(internal_sentence(id), HTTPStatus.INTERNAL_SERVER_ERROR)
 
     async def home(request: Request) -> Response:
         return await pages.page(CHAT, request)
@@ -184,5 +193,14 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             WebSocketRoute("/graphql", transport),
             Mount("/static", pages),
         ],
+        exception_handlers={Exception: failed},
         lifespan=lifespan,
     )
+
+
+def _owner_key(settings: Settings, store: Store) -> bytes | None:
+    """With what owners are hashed in the log: the same for all servers of one store, if that can
+    be had without a setting."""
+    if settings.log_owner_key:
+        return settings.log_owner_key.get_secret_value().encode()
+    return settings.store.encode() if store.shared else None

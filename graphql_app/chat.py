@@ -38,6 +38,7 @@ from graphql_app.interfaces import (
 )
 from graphql_app.lease_keeper import LeaseKeeper
 from graphql_app.limits import Limits
+from graphql_app.logs import tell
 from graphql_app.messages import (
     Conversation,
     ConversationEvent,
@@ -370,9 +371,10 @@ class ChatService:
         metrics.reply_began()
         try:
             ended = await producer.run()
-        except Exception:
+        except Exception as error:
             # The reply is left streaming; the next renewal names it no more, and it ends.
-            logger.exception("the producer of a reply failed")
+            facts = {"reply": reply.id}
+            tell(logger, "the producer of a reply failed", facts, level=logging.ERROR, error=error)
         finally:
             metrics.reply_ended(ended, producer.usage)
             self._forget(reply)

@@ -81,6 +81,10 @@ def serve(
             help="Seconds that replies may go on after a shutdown began.", show_default="20"
         ),
     ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(help="human or json; json in production.", show_default="human"),
+    ] = None,
 ) -> None:
     """Serves the chat. Each option is also a variable: GRAPHQL_APP_PORT and so on."""
     given = {
@@ -96,6 +100,7 @@ def serve(
         "max_history_messages": max_history_messages,
         "max_history_tokens": max_history_tokens,
         "drain_seconds": drain_seconds,
+        "log_format": log_format,
     }
     with _settings(given) as settings:
         if settings.workers > 1:
@@ -277,6 +282,7 @@ def _settings(given: Mapping[str, object]) -> "Iterator[Settings]":
     The exit status is 2 for what is wrong, and 1 for a store that cannot be reached.
     """
     from graphql_app.errors import ConfigurationError, StoreUnavailableError
+    from graphql_app.masking import masked
     from graphql_app.settings import read_settings
     from graphql_app.stores.urls import without_password
 
@@ -286,7 +292,7 @@ def _settings(given: Mapping[str, object]) -> "Iterator[Settings]":
             yield settings
         except StoreUnavailableError as error:
             cause = error.__cause__ or error
-            reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            reason = masked(str(cause).strip().partition("\n")[0]) or type(cause).__name__
             shown = without_password(settings.store)
             typer.echo(f"graphql-app: the store {shown} cannot be reached: {reason}", err=True)
             raise typer.Exit(1) from None

@@ -38,8 +38,13 @@ PLACES = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-IN_ADDRESSES = re.compile(r"""://[^/\s"'<>]{1,512}@""")
-FORMS = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|r8|csk|pplx|nvapi|AIza|AKIA)[-_]?[\w*.-]{8,}")
+# Where there is nothing left to hide but the password, the user may be read.
+IN_ADDRESSES = re.compile(r"""://(?![^/\s"'<>:@]{0,64}:\*{3}@)[^/\s"'<>]{1,512}@""")
+FORMS = re.compile(
+    r"\b(?: (?:sk|pk|rk|gsk|hf|xai|r8|csk|pplx|nvapi|AIza|AKIA)[-_]?[\w*.-]{8,}"
+    r"| eyJ[\w-]{8,}\.[\w-]+ (?:\.[\w-]*)? )",  # The last is a token: JWT.
+    re.VERBOSE,
+)
 
 # What moves a terminal's cursor, colours it, or turns the direction of what is read.
 CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -69,7 +74,7 @@ def _head(text: str, length: int, environment: Mapping[str, str]) -> str:
     head = text[:length]
     if len(head) == len(text):
         return head
-    for value in _secrets(environment):
+    for value in secrets_in(environment):
         for known in range(len(value) - 1, 0, -1):
             if head.endswith(value[:known]):
                 head = head[:-known]
@@ -79,7 +84,7 @@ def _head(text: str, length: int, environment: Mapping[str, str]) -> str:
 
 def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """A text, with `***` for what is or looks like a secret, and no control characters."""
-    for value in _secrets(environment):
+    for value in secrets_in(environment):
         text = text.replace(value, "***")
     text = IN_ADDRESSES.sub("://***@", text)
     text = PLACES.sub(r"\g<before>***", text)
@@ -87,11 +92,21 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
     return CONTROL.sub("�", text)
 
 
-def _secrets(environment: Mapping[str, str]) -> list[str]:
+def looks_like_a_key(text: str) -> bool:
+    """Whether a text has the form of a key, or holds one."""
+    return FORMS.search(text) is not None
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable, or a setting, is named like a secret."""
+    return name.upper().endswith(SECRET_NAMES)
+
+
+def secrets_in(environment: Mapping[str, str]) -> list[str]:
     """The values that are secrets; the longest first, since one may hold another."""
     values = {
         value.strip()
         for name, value in environment.items()
-        if name.upper().endswith(SECRET_NAMES) and len(value.strip()) >= SHORTEST_SECRET
+        if is_secret(name) and len(value.strip()) >= SHORTEST_SECRET
     }
     return sorted(values, key=len, reverse=True)

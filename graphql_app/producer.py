@@ -32,6 +32,7 @@ from graphql_app.errors import (
     StoreUnavailableError,
 )
 from graphql_app.interfaces import PRODUCER_LOST, Completion, Lease, Store
+from graphql_app.logs import tell
 from graphql_app.messages import (
     Message,
     Ref,
@@ -253,7 +254,7 @@ class Producer:
             "time_to_first_token": usage.time_to_first_token,
             "duration": usage.duration,
         }
-        logger.info("reply ended: %s", " ".join(f"{name}={fact!r}" for name, fact in facts.items()))
+        tell(logger, "reply ended", facts)
 
     def _reader_is_done(self, _: "asyncio.Task[None]") -> None:
         self._news.set()
@@ -362,7 +363,7 @@ class Producer:
                     "The server was shut down before the reply was complete.",
                 )
             if reader.done():
-                return _outcome(reader, text)
+                return _outcome(self._ref.id, reader, text)
             if text:
                 await self._append(text)
                 self._written += length
@@ -413,14 +414,14 @@ def _closing(
     return aclosing(texts) if isinstance(texts, AsyncGenerator) else nullcontext(texts)
 
 
-def _outcome(reader: "asyncio.Task[None]", text: str) -> Ending:
+def _outcome(reply: str, reader: "asyncio.Task[None]", text: str) -> Ending:
     """How a reply ends whose completion came to its own end."""
     failure = asyncio.CancelledError() if reader.cancelled() else reader.exception()
     if failure is None:
         return Ending(Status.DONE, text, None)
     if isinstance(failure, CompletionError):
         return _failed(text, failure.code, scalar_text(failure.message)[:SENTENCE_LENGTH])
-    logger.error("a completion failed", exc_info=failure)
+    tell(logger, "a completion failed", {"reply": reply}, level=logging.ERROR, error=failure)
     return _failed(text, ReplyErrorCode.COMPLETION_FAILED, "The completion failed.")
 
 

@@ -21,17 +21,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from copy import deepcopy
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
-from uvicorn.logging import DefaultFormatter
 
+from graphql_app import logs
+from graphql_app.api.failures import NOTED
 from graphql_app.app import create_app
 from graphql_app.errors import ConfigurationError
-from graphql_app.masking import masked_traceback
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.socket_protocol import GOODBYE_SECONDS, SocketProtocol
@@ -66,15 +63,10 @@ class ExpectedFaults(logging.Filter):
         if isinstance(error, UnicodeDecodeError):  # A client's frame is no UTF-8.
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
+        if getattr(error, NOTED, False):
+            return False
         # A shutdown cancels the requests that take too long.
         return not isinstance(error, asyncio.CancelledError)
-
-
-class MaskedFormatter(DefaultFormatter):
-    """uvicorn's own, but for secrets in tracebacks: a provider's client puts its answers there."""
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        return masked_traceback(super().formatException(ei))
 
 
 class Watchdog:
@@ -117,7 +109,7 @@ class Server(uvicorn.Server):
                 # Deflate costs 40 KB for each idle socket, and half of the time of each event.
                 ws_per_message_deflate=False,
                 lifespan="off",  # We run it ourselves.
-                log_config=logging_config(),
+                log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # Those of 127.0.0.1 would be believed; see door.py.
@@ -255,6 +247,7 @@ def serve(settings: Settings) -> None:
         ConfigurationError: a setting cannot work.
         StoreUnavailableError: the store cannot be reached.
     """
+    set_up_log(settings)
     Server(settings).run(bound_sockets(settings))
 
 
@@ -320,6 +313,11 @@ def not_listening(settings: Settings, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"port: {settings.port} on {settings.host} cannot be used: {reason}.")
 
 
+def set_up_log(settings: Settings) -> None:
+    """Makes all that this process says lines of the log that the settings describe."""
+    logs.set_up(settings.shown_log_format, content=settings.log_content, secrets=settings.secrets)
+
+
 def say_running(settings: Settings, listener: socket.socket) -> None:
     """Says what is served and where, and to whom."""
     logger.info(
@@ -334,17 +332,7 @@ def say_running(settings: Settings, listener: socket.socket) -> None:
             "it is open: whoever reaches it needs no token, and all share the same messages "
             "(docs/how-to/authenticate.md)"
         )
-
-
-def logging_config() -> dict[str, Any]:
-    """uvicorn's own way of logging, for us too; uvicorn itself only warns."""
-    config = deepcopy(LOGGING_CONFIG)
-    config["formatters"]["default"]["()"] = MaskedFormatter
-    for name in ("uvicorn", "uvicorn.error"):
-        config["loggers"][name]["level"] = "WARNING"
-    config["loggers"]["graphql_app"] = {
-        "handlers": ["default"],
-        "level": "INFO",
-        "propagate": False,
-    }
-    return config
+    if settings.log_content:
+        logger.warning(
+            "log_content is on: the log, and traces, may have what users write and are answered"
+        )

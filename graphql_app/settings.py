@@ -1,9 +1,11 @@
 """The settings: read once from the environment and the command line, checked, frozen."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -19,13 +21,16 @@ from graphql_app.limits import Limits
 
 PREFIX = "GRAPHQL_APP_"
 
-SECRETS = frozenset({"jwt_secret", "jwt_public_key"})
+SECRETS = frozenset(
+    {"jwt_secret", "jwt_public_key", "log_owner_key", "metrics_token", "store", "system_prompt"}
+)
 """Settings whose values no error says."""
 
 DEFAULTS = Limits()
 
 ENTRY = "entry"
 """The type of an error whose sentence names the entry of a list that is wrong."""
+PASSWORD = re.compile(r"://[^:/@]*:([^/]+)@")
 
 Count = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
@@ -74,6 +79,11 @@ class Settings(BaseSettings):
     jwt_jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    log_format: Literal["human", "json"] = "human"
+    log_operations: bool = True
+    log_content: bool = False
+    log_owner_key: SecretStr | None = None
+    metrics_token: SecretStr | None = None
     store: str = "memory://"
     completion: str = "simulated"
     word_delay: Annotated[float, Ge(0), Le(60)] = 0.05
@@ -121,6 +131,19 @@ class Settings(BaseSettings):
             audience=self.jwt_audience,
             owner_length=self.max_id_length,
         )
+
+    @property
+    def shown_log_format(self) -> Literal["human", "json"]:
+        """The format of the log: JSON in production, unless it is said."""
+        is_said = "log_format" in self.model_fields_set
+        return "json" if self.production and not is_said else self.log_format
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be shown nowhere: settings that are named like a secret, and passwords."""
+        named = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        password = PASSWORD.search(self.store)
+        return (*named, *({password[1], unquote(password[1])} if password else ()))
 
     @property
     def limits(self) -> Limits:

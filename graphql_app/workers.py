@@ -16,7 +16,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from logging.config import dictConfig
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TypeAlias
@@ -31,8 +30,8 @@ from graphql_app.server import (
     SIGNALS,
     Server,
     bound_sockets,
-    logging_config,
     say_running,
+    set_up_log,
 )
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
@@ -67,7 +66,7 @@ def serve_with_workers(settings: Settings) -> None:
     open_completion(settings.completion, word_delay_seconds=settings.word_delay)
     _ = settings.tokens
     sockets = bound_sockets(settings)
-    dictConfig(logging_config())
+    set_up_log(settings)
     asyncio.run(_open_once(store))
     supervisor = Supervisor(settings, sockets)
     with metrics.shared_by_workers():
@@ -219,6 +218,7 @@ class Worker:
 
 def work(settings: Settings, sockets: list[socket.socket], parent: Connection) -> None:
     """What a worker's process does."""
+    set_up_log(settings)
     try:
         with metrics.as_a_worker():
             WorkerServer(settings, parent).run(sockets)

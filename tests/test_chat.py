@@ -1697,7 +1697,7 @@ async def test_a_reply_whose_producer_crashed_ends_as_lost_with_the_next_renewal
     assert last.error.code is ReplyErrorCode.PRODUCER_LOST
     assert completion.closed == 1
     [record] = caplog.records
-    assert record.getMessage() == "the producer of a reply failed"
+    assert record.getMessage() == f"the producer of a reply failed: reply='{last.message_id}'"
 
 
 async def test_a_process_that_lost_its_lease_ends_its_replies_and_can_still_send(

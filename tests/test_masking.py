@@ -6,8 +6,8 @@ from time import monotonic
 
 import pytest
 
+from graphql_app.logs import Formatter
 from graphql_app.masking import LINE_LENGTH, READ_LENGTH, masked, masked_traceback
-from graphql_app.server import MaskedFormatter, logging_config
 
 KEY = "abcdef0123456789"
 OWN = {"OWN_TOKEN": "correct horse", "LONGER_SECRET": "correct horse battery", "SHORT_KEY": "a"}
@@ -29,6 +29,7 @@ OWN = {"OWN_TOKEN": "correct horse", "LONGER_SECRET": "correct horse battery", "
         f"OPENAI_API_KEY={KEY}",
         f"x-api-key: {KEY}",
         f"token={KEY}",
+        "a token: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhYmNkZWYwMTIzNDU2Nzg5In0.abcdef0123456789",
         f"password={KEY}",
         f'password="two {KEY}"',
         f'The key "{KEY}" is wrong.',
@@ -45,7 +46,7 @@ def test_the_log_has_no_keys(text: str) -> None:
 
 
 def test_what_is_no_key_is_left_as_it_is() -> None:
-    text = "KeyError: 'key'; max_tokens=5; basic auth; a key of this kind; https://host/v1"
+    text = "KeyError: 'key'; max_tokens=5; basic auth; a key of this kind; redis://me:***@host/v1"
     assert masked(text, OWN) == text
 
 
@@ -94,18 +95,7 @@ def test_a_traceback_in_the_servers_log_has_no_keys(
         record = logging.LogRecord(
             "graphql_app", logging.ERROR, "", 0, "a completion failed", None, sys.exc_info()
         )
-    options = logging_config()["formatters"]["default"]
-    assert options.pop("()") is MaskedFormatter
-    shown = MaskedFormatter(**options).format(record)
+    shown = Formatter(content=True).format(record)
     assert "RuntimeError: Incorrect API key provided: ***" in shown
     assert KEY not in shown
     assert "horse" not in shown
-
-
-def test_the_servers_own_loggers_write_with_that_formatter() -> None:
-    """By what they are told: configuring them would be for all tests that follow."""
-    config = logging_config()
-    for name in ("graphql_app", "uvicorn"):
-        assert config["loggers"][name]["handlers"] == ["default"]
-    assert config["handlers"]["default"]["formatter"] == "default"
-    assert config["formatters"]["default"]["()"] is MaskedFormatter

@@ -1466,10 +1466,10 @@ async def test_each_reply_is_one_line_of_the_log(
     [record] = caplog.records
     times = ended.usage if ended else run.producer.usage
     assert times is not None
-    end = "None code=None" if is_cleared else "'ERROR' code='COMPLETION_REFUSED'"
+    end = "" if is_cleared else "status='ERROR' code='COMPLETION_REFUSED' "
     length = run.producer._written if is_cleared else 9
     assert record.getMessage() == (
-        f"reply ended: reply='reply' status={end} length={length} model='model-1' input_tokens=12 "
+        f"reply ended: reply='reply' {end}length={length} model='model-1' input_tokens=12 "
         f"output_tokens=345 time_to_first_token={times.time_to_first_token!r} "
         f"duration={times.duration!r}"
     )

@@ -1,11 +1,13 @@
 """The settings: where they come from, and that none can be wrong unnoticed."""
 
 import os
+import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from graphql_app.completions.model import ALIVE_SECONDS
 from graphql_app.errors import ConfigurationError
@@ -38,6 +40,11 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "jwt_jwks_url": None,
         "jwt_issuer": None,
         "jwt_audience": None,
+        "log_format": "human",
+        "log_operations": True,
+        "log_content": False,
+        "log_owner_key": None,
+        "metrics_token": None,
         "store": "memory://",
         "completion": "simulated",
         "word_delay": 0.05,
@@ -348,3 +355,38 @@ def test_a_file_that_holds_no_system_prompt_is_refused_by_name(
 def test_what_is_no_file_is_refused(file: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^system_prompt_file: .* cannot be read: "):
         read_settings({"system_prompt_file": file})
+
+
+# The log.
+
+
+@pytest.mark.parametrize(
+    ("given", "format"),
+    [
+        ({}, "human"),
+        ({"log_format": "json"}, "json"),
+        ({"production": True}, "json"),
+        ({"production": True, "log_format": "human"}, "human"),
+    ],
+)
+def test_in_production_the_log_is_json_unless_it_is_said(
+    given: dict[str, Any], format: str
+) -> None:
+    settings = read_settings(given)
+    assert settings.shown_log_format == format
+    assert pickle.loads(pickle.dumps(settings)).shown_log_format == format  # As workers get it.
+
+
+@pytest.mark.parametrize("name", ["metrics_token", "log_owner_key", "store", "system_prompt"])
+def test_what_nobody_should_read_is_not_in_a_refusal(name: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        read_settings({name: ["canary"]})
+    assert str(refusal.value).startswith(f"{name}: ")
+    assert "canary" not in str(refusal.value)
+
+
+def test_secrets_are_the_settings_named_so_and_the_password_of_the_store() -> None:
+    settings = Settings(metrics_token=SecretStr("a-token"), store="redis://me:p%40ss/word@host/0")
+    assert set(settings.secrets) == {"a-token"}
+    settings = Settings(metrics_token=SecretStr("a-token"), store="redis://me:p%40ssword@host/0")
+    assert set(settings.secrets) == {"a-token", "p%40ssword", "p@ssword"}

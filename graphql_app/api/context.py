@@ -7,6 +7,7 @@ from typing import TypeAlias
 import strawberry
 
 from graphql_app.access.caller import NOBODY, Caller
+from graphql_app.api.journal import Entry
 from graphql_app.api.requests import Document
 from graphql_app.chat import ChatService
 
@@ -18,6 +19,7 @@ class Context:
     The transport has to know an operation's kind before it runs, so it parses the document. `sent`
     tells it that a message was stored. `takes_feed` says that it can run through the chunks of a
     subscription by itself, `lasts` that an extension has something to do at the operation's end.
+    `entry` is what the journal will tell of it.
     """
 
     chat: ChatService
@@ -27,6 +29,12 @@ class Context:
     sent: Callable[[], None] = lambda: None
     takes_feed: bool = False
     lasts: bool = False
+    entry: Entry | None = None
+
+    def about(self, **ids: str | None) -> None:
+        """Tells the journal which messages the operation is about."""
+        if self.entry is not None:
+            self.entry.about(**ids)
 
     @property
     def owner(self) -> str:

@@ -18,6 +18,7 @@ class Mutation:
     async def clear_messages(
         self, info: Info, conversation_id: strawberry.ID = DEFAULT_CONVERSATION
     ) -> int:
+        info.context.about(conversation=conversation_id)
         return await info.context.chat.clear(info.context.owner, conversation_id)
 
     @strawberry.mutation(
@@ -29,4 +30,5 @@ class Mutation:
         ),
     )
     async def stop_message(self, info: Info, id: strawberry.ID) -> domain.Message:
+        info.context.about(message=id)
         return await info.context.chat.stop(info.context.owner, id)

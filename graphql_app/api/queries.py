@@ -27,12 +27,14 @@ class Query:
         before: strawberry.ID | None = strawberry.UNSET,
     ) -> Sequence[domain.Message]:
         context = info.context
+        context.about(conversation=conversation_id)
         return await context.chat.messages(
             context.owner, conversation_id, last=given(last), before=given(before)
         )
 
     @strawberry.field(graphql_type=Message | None)
     async def message(self, info: Info, id: strawberry.ID) -> domain.Message | None:
+        info.context.about(message=id)
         return await info.context.chat.message(info.context.owner, id)
 
     @strawberry.field(

@@ -10,9 +10,13 @@ from graphql import (
     DirectiveNode,
     DocumentNode,
     FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
+    InlineFragmentNode,
     OperationDefinitionNode,
     OperationType,
+    SelectionSetNode,
     Visitor,
     get_operation_ast,
     visit,
@@ -23,6 +27,14 @@ from graphql_app.api.cost import check_answer, is_always_cheap, parsed
 from graphql_app.errors import DocumentTooCostlyError
 
 CHANGING_SUBSCRIPTIONS = frozenset({"sendMessage", "regenerateMessage"})
+ROOT_FIELDS = frozenset(
+    {
+        *("clearMessages", "conversationEvents", "conversations", "message", "messages"),
+        *("regenerateMessage", "resumeMessage", "sendMessage", "stopMessage"),
+        *("__schema", "__type", "__typename"),
+    }
+)
+"""The fields that operations can begin with. Others are a client's own words."""
 
 REMEMBERED_DOCUMENTS = 128
 REMEMBERED_LENGTH = 2_048
@@ -95,6 +107,7 @@ class Document:
     _rules: object = None
     _names: frozenset[str] | None = None
     _are_cheap: dict[str | None, bool] = field(default_factory=dict)
+    _root_fields: dict[str | None, tuple[str, ...]] = field(default_factory=dict)
 
     def is_valid_by(self, rules: object) -> bool:
         """Whether it was found to be valid by these rules; then nobody has to look again."""
@@ -120,6 +133,18 @@ class Document:
         if self._names is None:
             self._names = frozenset(_names(self.node))
         return self._names
+
+    def root_fields(self, operation: OperationDefinitionNode) -> tuple[str, ...]:
+        """The names of the fields that one of its operations begins with, and that there are."""
+        name = operation.name.value if operation.name else None
+        if name not in self._root_fields:
+            fragments = {
+                each.name.value: each.selection_set
+                for each in self.node.definitions
+                if isinstance(each, FragmentDefinitionNode)
+            }
+            self._root_fields[name] = tuple(_root_fields(operation.selection_set, fragments))
+        return self._root_fields[name]
 
 
 ParsedOperation: TypeAlias = tuple[Document, OperationDefinitionNode]
@@ -177,3 +202,22 @@ def _names(document: DocumentNode) -> set[str]:
 
     visit(document, Names())
     return names
+
+
+def _root_fields(
+    selected: SelectionSetNode, fragments: dict[str, SelectionSetNode]
+) -> dict[str, None]:
+    """The names of selected fields, if there are such; each fragment is looked into once."""
+    found: dict[str, None] = {}
+    waiting = [selected]
+    while waiting:
+        for each in waiting.pop().selections:
+            match each:
+                case FieldNode() if each.name.value in ROOT_FIELDS:
+                    found[each.name.value] = None
+                case InlineFragmentNode():
+                    waiting.append(each.selection_set)
+                case FragmentSpreadNode():
+                    if inner := fragments.pop(each.name.value, None):
+                        waiting.append(inner)
+    return found

@@ -101,8 +101,10 @@ class ChatSchema(strawberry.Schema):
     ) -> None:
         context = None if execution_context is None else execution_context.context
         is_valid = context is not None and context.document_is_valid
+        entry = None if context is None else context.entry
+        request = None if entry is None else entry.request
         for error in errors:
-            present(error, valid_document=is_valid)
+            present(error, valid_document=is_valid, request=request)
 
 
 def new_schema(*, introspection: bool = True, suggestions: bool = True) -> ChatSchema:

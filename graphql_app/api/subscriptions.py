@@ -35,9 +35,11 @@ class Subscription:
     )
     async def send_message(self, info: Info, message: MessageInput) -> Following:
         context = info.context
+        context.about(message=message.id, conversation=message.conversation_id)
         chunks = await context.chat.send(
             context.owner, message.id, message.conversation_id, message.content
         )
+        context.about(reply=chunks.ref.id)
         context.sent()
         return chunks
 
@@ -52,6 +54,7 @@ class Subscription:
     )
     async def regenerate_message(self, info: Info, message: RegenerateInput) -> Following:
         context = info.context
+        context.about(message=message.message_id, reply=message.id)
         chunks = await context.chat.regenerate(context.owner, message.id, message.message_id)
         context.sent()
         return chunks
@@ -62,6 +65,7 @@ class Subscription:
     )
     async def resume_message(self, info: Info, message: ResumeInput) -> Following:
         context = info.context
+        context.about(reply=message.id)
         return await context.chat.resume(
             context.owner,
             message.id,
@@ -80,6 +84,7 @@ class Subscription:
         self, info: Info, conversation_id: strawberry.ID = DEFAULT_CONVERSATION
     ) -> AsyncGenerator[ConversationEvent, None]:
         context = info.context
+        context.about(conversation=conversation_id)
         return _shown(await context.chat.events(context.owner, conversation_id))
 
 

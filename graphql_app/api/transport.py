@@ -14,6 +14,7 @@ from typing import Any
 
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from graphql import GraphQLError, OperationType
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -36,7 +37,8 @@ from graphql_app.access.tokens import EXPIRED, MISSING, Tokens, bearer
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import encode_json
 from graphql_app.api.expiry import until
-from graphql_app.api.failures import present
+from graphql_app.api.failures import INTERNAL_SERVER_ERROR, internal_sentence, noted, present
+from graphql_app.api.journal import CUT, REQUEST_ID, Entry, Journal, request_id
 from graphql_app.api.negotiation import (
     LEGACY_JSON,
     RESPONSE_JSON,
@@ -51,7 +53,13 @@ from graphql_app.api.requests import (
     parse_operation,
     request_from,
 )
-from graphql_app.api.websocket import Socket, SocketAdapter, SocketHandler
+from graphql_app.api.websocket import (
+    CLOSED,
+    INTERNAL_ERROR,
+    Socket,
+    SocketAdapter,
+    SocketHandler,
+)
 from graphql_app.chat import ChatService
 from graphql_app.errors import ChatError, KeysUnavailableError, UnauthenticatedError
 from graphql_app.pages import PLAYGROUND, Pages
@@ -68,6 +76,7 @@ class Transport(GraphQL[Context, None]):
         max_body_bytes: the largest request body.
         max_sockets: how many sockets may be open; one more is refused with 503.
         tokens: checks who comes; None: whoever comes may.
+        journal: is told of each operation.
         shutdown: ends event streams when it is at DRAINING. (Sockets are closed by the server.)
     """
 
@@ -85,6 +94,7 @@ class Transport(GraphQL[Context, None]):
         max_operations_per_socket: int,
         init_timeout_seconds: float,
         tokens: Tokens | None = None,
+        journal: Journal | None = None,
         shutdown: Shutdown | None = None,
     ) -> None:
         super().__init__(
@@ -102,6 +112,7 @@ class Transport(GraphQL[Context, None]):
         self._max_body_bytes = max_body_bytes
         self._max_sockets = max_sockets
         self._tokens = tokens
+        self.journal = journal or Journal()
         self._shutdown = shutdown or Shutdown()
         self._sockets = 0
 
@@ -111,10 +122,20 @@ class Transport(GraphQL[Context, None]):
         return self._serve_request(scope, receive, send)
 
     async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = _BoundedRequest(scope, receive, self._max_body_bytes)
-        with suppress(ClientDisconnect):
+        id = request_id(Headers(scope=scope).get(REQUEST_ID))
+        entry = self.journal.entry(id, "http")
+        request = _BoundedRequest(scope, receive, self._max_body_bytes, entry)
+        try:
             response = await self._respond(request)
+            response.headers[REQUEST_ID] = id
             await response(scope, receive, send)
+        except ClientDisconnect:
+            entry.failed(CUT)
+        except BaseException as error:
+            entry.failed(INTERNAL_SERVER_ERROR if isinstance(error, Exception) else CUT)
+            raise
+        finally:
+            entry.end()
 
     async def _serve_socket(self, socket: WebSocket) -> None:
         if self._sockets >= self._max_sockets:
@@ -130,14 +151,19 @@ class Transport(GraphQL[Context, None]):
             await self.run(socket)
         except WebSocketDisconnect:
             pass
+        except Exception as error:
+            id = noted(error, "a socket failed")
+            with suppress(*CLOSED):
+                await socket.close(INTERNAL_ERROR, internal_sentence(id))
         finally:
             self._sockets -= 1
 
     def is_websocket_origin_allowed(self, request: Any, origin: str) -> bool:
         return True  # Who comes this far was let in at the door.
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: "_BoundedRequest") -> Response:
         if request.method not in ("GET", "POST"):
+            request.entry.failed(f"HTTP_{METHOD_NOT_ALLOWED}")
             return self._refusal(
                 METHOD_NOT_ALLOWED, "GraphQL takes GET and POST.", {"Allow": "GET, POST"}
             )
@@ -148,8 +174,10 @@ class Transport(GraphQL[Context, None]):
             caller = await self.caller(_token_of(request), _address_of(request))
             return await self.run(request, Context(self._chat, caller))
         except UnauthenticatedError as error:
+            request.entry.failed(error.code)
             return self._refusal(HTTPStatus.UNAUTHORIZED, str(error), challenge(error), error.code)
         except KeysUnavailableError as error:
+            request.entry.failed(error.code)
             return self._refusal(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 str(error),
@@ -157,8 +185,10 @@ class Transport(GraphQL[Context, None]):
                 error.code,
             )
         except MalformedError as error:
+            request.entry.failed(f"HTTP_{HTTPStatus.BAD_REQUEST}")
             return self._refusal(HTTPStatus.BAD_REQUEST, str(error))
         except HTTPException as error:
+            request.entry.failed(f"HTTP_{error.status_code}")
             headers = {"Allow": "POST"} if error.status_code == METHOD_NOT_ALLOWED else None
             return self._refusal(error.status_code, error.reason, headers)
 
@@ -210,6 +240,8 @@ class Transport(GraphQL[Context, None]):
         )
 
     async def render_graphql_ide(self, request: Request) -> Response:
+        if isinstance(request, _BoundedRequest):
+            request.entry.discard()
         return await self._pages.page(PLAYGROUND, request)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
@@ -248,13 +280,19 @@ class Transport(GraphQL[Context, None]):
         if request_data.protocol == "http":
             _check_acceptable(sub_response)
         assert request_data.query is not None
+        assert isinstance(request, _BoundedRequest)
+        entry = context.entry = request.entry
+        entry.owner = context.owner
+        entry.transport = request_data.protocol.removesuffix("-subscription")
         try:
             document, operation = parse_operation(
                 request_data.query, request_data.operation_name, request_data.variables
             )
         except GraphQLError as error:
-            refused = PreExecutionError(data=None, errors=[present(error)])
+            refused = PreExecutionError(data=None, errors=[present(error, request=entry.request)])
+            entry.failed_with(refused.errors or ())
             return refused if request_data.protocol == "http" else _only(refused)
+        entry.began(document, operation)
         if request.method == "GET" and changes_something(document, operation):
             raise HTTPException(
                 METHOD_NOT_ALLOWED, "An operation that changes something needs POST."
@@ -263,6 +301,7 @@ class Transport(GraphQL[Context, None]):
         if request_data.protocol == "multipart-subscription" and not subscribes:
             _check_acceptable(sub_response)
             request_data = replace(request_data, protocol="http")
+            entry.transport = "http"
         if request_data.protocol == "http" and subscribes:
             raise HTTPException(
                 HTTPStatus.NOT_ACCEPTABLE,
@@ -290,6 +329,8 @@ class Transport(GraphQL[Context, None]):
         self, request: Request, result: ExecutionResult
     ) -> GraphQLHTTPResponse:
         errors = result.errors or []
+        if errors and isinstance(request, _BoundedRequest):
+            request.entry.failed_with(errors)
         response: GraphQLHTTPResponse = {}
         if errors:
             response["errors"] = [error.formatted for error in errors]
@@ -310,7 +351,8 @@ class Transport(GraphQL[Context, None]):
     ) -> Response:
         texts = stream()
         assert isinstance(texts, AsyncGenerator)
-        return _EventStream(texts, self._shutdown, headers)
+        assert isinstance(request, _BoundedRequest)
+        return _EventStream(texts, self._shutdown, headers, request.entry)
 
     def create_response(
         self,
@@ -333,11 +375,16 @@ class _EventStream(StreamingResponse):
     """
 
     def __init__(
-        self, texts: AsyncGenerator[str, None], shutdown: Shutdown, headers: Mapping[str, str]
+        self,
+        texts: AsyncGenerator[str, None],
+        shutdown: Shutdown,
+        headers: Mapping[str, str],
+        entry: Entry,
     ) -> None:
         super().__init__(texts, headers=headers)
         self._texts = texts
         self._shutdown = shutdown
+        self._entry = entry
 
     async def stream_response(self, send: Send) -> None:
         await send(
@@ -345,15 +392,23 @@ class _EventStream(StreamingResponse):
         )
         loop = asyncio.get_running_loop()
         end = asyncio.timeout(None)
+        entry = self._entry
+        is_whole = False
         try:
             async with end, aclosing(self._texts) as texts:
                 forget = self._shutdown.at(Phase.DRAINING, lambda: end.reschedule(loop.time()))
                 try:
                     async for text in texts:
-                        body = {"body": text.encode(), "more_body": True}
-                        await send({"type": "http.response.body", **body})
+                        body = text.encode()
+                        part = {"type": "http.response.body", "body": body, "more_body": True}
+                        await send(part)
+                        entry.chunks_sent += 1
+                        entry.bytes_sent += len(body)
+                    is_whole = True
                 finally:
                     forget()
+                    if not is_whole:
+                        entry.failed(CUT)
         except TimeoutError:
             if not end.expired():
                 raise
@@ -361,10 +416,11 @@ class _EventStream(StreamingResponse):
 
 
 class _BoundedRequest(Request):
-    """A request whose body is refused as soon as it is too large."""
+    """A request whose body is refused as soon as it is too large, and what is told of it."""
 
-    def __init__(self, scope: Scope, receive: Receive, max_body_bytes: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, max_body_bytes: int, entry: Entry) -> None:
         super().__init__(scope, receive)
+        self.entry = entry
         self._max_body_bytes = max_body_bytes
 
     async def stream(self) -> AsyncGenerator[bytes, None]:

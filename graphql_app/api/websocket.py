@@ -5,8 +5,7 @@ operation and nothing else, and nothing that a client does leaves a traceback in
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, Protocol, cast
@@ -33,8 +32,9 @@ from graphql_app.access.expiry import Expiry
 from graphql_app.access.tokens import EXPIRED, token_in
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import Feed, encode_json
-from graphql_app.api.failures import present, presented
+from graphql_app.api.failures import internal_sentence, noted, present, presented
 from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscribe, frame_from
+from graphql_app.api.journal import CUT, REQUEST_ID, Entry, Journal, request_id
 from graphql_app.api.requests import (
     Document,
     MalformedError,
@@ -48,8 +48,7 @@ from graphql_app.errors import (
     TooManyOperationsError,
     UnauthenticatedError,
 )
-
-logger = logging.getLogger(__name__)
+from graphql_app.messages import Chunk
 
 TRY_AGAIN_LATER = 1013
 FORBIDDEN = 4403
@@ -81,10 +80,19 @@ class Socket(WebSocket):
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
+        self.id = request_id(self.headers.get(REQUEST_ID))
         self.send_directly = send
         self.write: Callable[[bytes], bool] = (scope.get("extensions") or {}).get(
             WRITE, lambda _: False
         )
+
+    async def accept(
+        self,
+        subprotocol: str | None = None,
+        headers: Iterable[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        own = (REQUEST_ID.lower().encode(), self.id.encode())
+        await super().accept(subprotocol, [*(headers or ()), own])
 
 
 class SocketAdapter(ASGIWebSocketAdapter):
@@ -97,6 +105,7 @@ class SocketAdapter(ASGIWebSocketAdapter):
         super().__init__(view, request, response)
         assert isinstance(response, Socket)
         self._is_closed = False
+        self.id = response.id
         self.send_directly = response.send_directly
         self.write = response.write
 
@@ -144,18 +153,30 @@ class SocketAdapter(ASGIWebSocketAdapter):
 class SocketOperation(Operation[Context, None]):
     """One operation of a socket, parsed. `begun` is done when a send is stored, or refused."""
 
-    __slots__ = ("begun", "document", "is_send", "streams")
+    __slots__ = ("begun", "document", "entry", "is_send", "streams")
 
-    def __init__(self, handler: "SocketHandler", frame: Subscribe, parsed: ParsedOperation) -> None:
+    def __init__(
+        self, handler: "SocketHandler", frame: Subscribe, parsed: ParsedOperation, entry: Entry
+    ) -> None:
         request = frame.request
         super().__init__(
             handler, frame.id, request.query, request.variables, request.operation_name
         )
         document, definition = parsed
         self.document: Document | None = document
+        self.entry = entry
         self.streams = definition.operation is OperationType.SUBSCRIPTION
         self.is_send = self.streams and changes_something(document, definition)
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def send_initial_errors(self, errors: list[GraphQLError]) -> None:
+        self.entry.failed_with(errors)
+        await super().send_initial_errors(errors)
+
+    async def send_next(self, execution_result: ExecutionResult) -> None:
+        if execution_result.errors:
+            self.entry.failed_with(execution_result.errors)
+        await super().send_next(execution_result)
 
     def begin(self) -> None:
         if not self.begun.done():
@@ -179,6 +200,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         super().__init__(*args, **kwargs)
         # Only the mark of the operation, which holds nothing of what was sent.
         self._last_send: asyncio.Future[None] | None = None
+        self._journal: Journal = self.view.journal  # type: ignore[attr-defined]
 
     async def handle_message(self, message: Message) -> None:
         try:
@@ -225,9 +247,9 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.close(FORBIDDEN, str(error))
         except KeysUnavailableError as error:
             await self.websocket.close(TRY_AGAIN_LATER, str(error))
-        except Exception:
-            logger.exception("a connection could not be initialised")
-            await self.websocket.close(INTERNAL_ERROR, "Internal server error")
+        except Exception as error:
+            id = noted(error, "a connection could not be initialised", request=self.websocket.id)
+            await self.websocket.close(INTERNAL_ERROR, internal_sentence(id))
         else:
             # What nobody needs any more would stay for as long as the socket: 3 KB.
             self.connection_init_timeout_task = None
@@ -261,24 +283,31 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         if frame.id in self.operations:
             await self.websocket.close(4409, f"Subscriber for {frame.id} already exists")
             return
+        entry = self._journal.entry(f"{self.websocket.id}/{frame.id}", "websocket")
+        entry.owner = self.context.owner
         limit = self.max_subscriptions_per_connection
         if limit is not None and len(self.operations) >= limit:
-            error = presented(TooManyOperationsError(limit))
-            await self.send_message({"id": frame.id, "type": "error", "payload": [error.formatted]})
+            await self._refuse(frame, entry, presented(TooManyOperationsError(limit)))
             return
         try:
             request = frame.request
             parsed = parse_operation(request.query, request.operation_name, request.variables)
         except GraphQLError as error:
-            payload = [present(error).formatted]
-            await self.send_message({"id": frame.id, "type": "error", "payload": payload})
+            await self._refuse(frame, entry, present(error))
             return
-        operation = SocketOperation(self, frame, parsed)
+        entry.began(*parsed)
+        operation = SocketOperation(self, frame, parsed, entry)
         self.operations[frame.id] = operation
         operation.task = asyncio.create_task(self._run(operation, self._last_send))
         operation.task.add_done_callback(self._task_done)
+        operation.task.add_done_callback(entry.task_ended)
         if operation.is_send:
             self._last_send = operation.begun
+
+    async def _refuse(self, frame: Subscribe, entry: Entry, error: GraphQLError) -> None:
+        entry.failed_with([error])
+        entry.end()
+        await self.send_message({"id": frame.id, "type": "error", "payload": [error.formatted]})
 
     async def cleanup_operation(self, operation_id: str) -> None:
         operation = self.operations.pop(operation_id, None)
@@ -306,9 +335,11 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 await self._drive(operation, feed)
             await operation.send_operation_message({"id": operation.id, "type": "complete"})
         except WebSocketDisconnected:
-            pass  # The socket's own loop ends, too, and cleans up.
+            operation.entry.failed(CUT)  # The socket's own loop ends, too, and cleans up.
         except Exception as error:
-            unexpected = present(GraphQLError(str(error), original_error=error))
+            unexpected = present(
+                GraphQLError(str(error), original_error=error), request=operation.entry.request
+            )
             with suppress(WebSocketDisconnected):
                 await operation.send_initial_errors([unexpected])
         finally:
@@ -320,7 +351,11 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             operation.query,
             variable_values=operation.variables,
             context_value=replace(
-                self.context, document=operation.document, sent=operation.begin, takes_feed=True
+                self.context,
+                document=operation.document,
+                sent=operation.begin,
+                takes_feed=True,
+                entry=operation.entry,
             ),
             operation_name=operation.operation_name,
         )
@@ -350,12 +385,25 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         """Sends all chunks of a feed."""
         frame = feed.plan.frames(operation.id)
         send, write = self.websocket.send_text, self.websocket.write
+        entry = operation.entry
+
+        def push(chunk: Chunk) -> bool:
+            if operation.completed or not write(text := frame(chunk)):
+                return False
+            entry.chunks_sent += 1
+            entry.bytes_sent += len(text)
+            return True
+
         async with aclosing(feed.chunks) as chunks:
-            chunks.push_to(lambda chunk: not operation.completed and write(frame(chunk)))
+            chunks.push_to(push)
             async for chunk in chunks:
                 if operation.completed:
                     return
-                await send(frame(chunk))
+                text = frame(chunk)
+                await send(text)
+                entry.chunks_sent += 1
+                entry.bytes_sent += len(text)
+                del text
                 del chunk  # It may be long, and would stay while there is nothing to say.
 
     def forget_id(self, id: str) -> None:

@@ -9,10 +9,12 @@
     no text          FAILED                 -
     all others       their own code         their own code
 
-Sentences hold nothing that a provider said: providers echo keys, and what the user wrote. The log
-has what they said, with the keys masked, and the traceback of what no provider causes.
+Sentences hold nothing that a provider said: providers echo keys, and what the user wrote. Nor does
+the log, unless it is told to; it has the classes of errors, their codes, and the traceback of what
+no provider causes.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -37,6 +39,7 @@ from pydantic_ai.exceptions import (
 from pydantic_ai.messages import ModelResponse
 
 from graphql_app.errors import CompletionError
+from graphql_app.logs import content_is_shown
 from graphql_app.masking import READ_LENGTH, masked
 from graphql_app.messages import ReplyErrorCode
 
@@ -141,6 +144,9 @@ INPUT_WORDS = (
     "input is too long",
     "too many tokens",
 )
+
+NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+"""What a provider's name for an error looks like. A text would have spaces."""
 
 MISCONFIGURED = {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}
 """What an HTTP client raises about a request that cannot even be sent, by class: a key with a line
@@ -270,14 +276,32 @@ def is_expected(error: BaseException) -> bool:
 
 
 def cause(error: Exception) -> str:
-    """An error and what it comes from, in one line for the log."""
-    return masked("; from ".join(dict.fromkeys(_said(error))))
+    """An error and what it comes from, in one line: for whoever starts the server."""
+    return masked("; from ".join(dict.fromkeys(_said(error, words=True))))
 
 
-def _said(error: Exception) -> Iterator[str]:
+def logged_cause(error: Exception) -> str:
+    """The same for the log, which has a provider's words only if it may have what users write."""
+    return masked("; from ".join(dict.fromkeys(_said(error, words=content_is_shown()))))
+
+
+def _said(error: Exception, *, words: bool) -> Iterator[str]:
     for each in _causes(error):
         # Each by itself: the first one may have megabytes.
-        yield f"{type(each).__name__}: {masked(str(each))}".rstrip(": ")
+        said = f"{type(each).__name__}: {masked(str(each))}" if words else _named(each)
+        yield said.rstrip(": ")
     if isinstance(error, ExceptionGroup):
         for each in error.exceptions:
-            yield from _said(each)
+            yield from _said(each, words=words)
+
+
+def _named(error: BaseException) -> str:
+    """An error's class, and the names that its provider gave it."""
+    facts = {
+        "status": getattr(error, "status_code", None),
+        "code": getattr(error, "provider_error_code", None),
+        "type": getattr(error, "provider_error_type", None),
+        "errno": getattr(error, "errno", None),
+    }
+    known = [f"{name} {fact}" for name, fact in facts.items() if NAME.fullmatch(str(fact or ""))]
+    return f"{type(error).__name__} ({', '.join(known)})" if known else type(error).__name__

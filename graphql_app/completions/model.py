@@ -55,6 +55,7 @@ from graphql_app.completions.failures import (
     failure_in,
     failure_of,
     is_expected,
+    logged_cause,
 )
 from graphql_app.errors import CompletionError, ConfigurationError
 from graphql_app.masking import masked
@@ -357,7 +358,7 @@ class _Run:
                 self.failure = GAVE_UP
             else:
                 raise  # A tool's defect, and not the provider's.
-            self.cause = cause(error)
+            self.cause = logged_cause(error)
             self.defect = None if is_expected(error) else error
 
     async def _of_model(self, model: Model[Any]) -> AsyncGenerator[str | Usage, None]:

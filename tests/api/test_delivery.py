@@ -23,7 +23,7 @@ from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionResult
 
-from graphql_app.api import delivery, requests
+from graphql_app.api import delivery, failures, requests, websocket
 from graphql_app.api.context import Context, Info
 from graphql_app.api.cost import parsed
 from graphql_app.api.delivery import EVENT_HOOKS, EventExecutor, Feed, encode_json
@@ -51,6 +51,16 @@ from tests.api.sockets import Conversation, Reply, in_turn, told
 from tests.chats import settled
 from tests.faults import leaking_nothing
 from tests.objects import alive
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_same_ids() -> Iterator[None]:
+    """All errors have one id, and all sockets: so both ways can be compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(failures, "new_error_id", lambda: "e1")
+        patch.setattr(websocket, "request_id", lambda _: "s1")
+        yield
+
 
 T = TypeVar("T")
 
@@ -613,8 +623,8 @@ async def test_an_error_in_the_middle_is_shown_as_on_the_general_path(
         assert error["extensions"] == {"code": "MESSAGE_CLEARED"}
         assert not logged[0]
     else:
-        assert error["message"] == "An internal error occurred."
-        assert error["extensions"] == {"code": "INTERNAL_SERVER_ERROR"}
+        assert error["message"] == "An internal error occurred. Its id is e1."
+        assert error["extensions"] == {"code": "INTERNAL_SERVER_ERROR", "errorId": "e1"}
         assert [level for _, level, _ in logged[0]] == [logging.ERROR]
     assert last["type"] == "error"
 

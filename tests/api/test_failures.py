@@ -3,9 +3,9 @@
 import logging
 
 import pytest
-from graphql import GraphQLError, GraphQLSyntaxError, Source
+from graphql import FieldNode, GraphQLError, GraphQLSyntaxError, NameNode, Source
 
-from graphql_app.api.failures import present, presented
+from graphql_app.api.failures import noted, present, presented
 from graphql_app.errors import (
     BadUserInputError,
     ChatError,
@@ -64,16 +64,26 @@ def test_a_sentence_that_repeats_what_was_sent_is_cut() -> None:
 
 def test_a_defect_is_masked_and_logged_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
     cause = ZeroDivisionError("the password is 1234")
+    field = FieldNode(name=NameNode(value="messages"), alias=NameNode(value="mine"))
     error = GraphQLError(
-        str(cause), original_error=cause, path=["messages"], extensions={"hint": "1234"}
+        str(cause), field, original_error=cause, path=["mine"], extensions={"hint": "1234"}
     )
-    assert present(error).formatted == {
-        "message": "An internal error occurred.",
-        "path": ["messages"],
-        "extensions": {"code": "INTERNAL_SERVER_ERROR"},
+    shown = present(error, request="r1").formatted
+    id = shown["extensions"]["errorId"]
+    assert shown == {
+        "message": f"An internal error occurred. Its id is {id}.",
+        "path": ["mine"],
+        "extensions": {"code": "INTERNAL_SERVER_ERROR", "errorId": id},
     }
     [record] = caplog.records
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
     assert record.exc_info[1] is cause
-    assert "messages" in record.getMessage()
+    assert record.getMessage() == (
+        f"an operation failed: error_id='{id}' field='messages' request='r1'"
+    )
+
+
+def test_no_two_defects_have_one_id() -> None:
+    cause = ZeroDivisionError("x")
+    assert len({noted(cause, "an operation failed") for _ in range(100)}) == 100

@@ -173,8 +173,9 @@ async def test_a_defect_in_connection_init_closes_the_socket_with_4500_and_is_lo
     with pytest.raises(ConnectionClosed) as closed:
         async with socket_to(app(broken(), on_ws_connect=on_ws_connect)):
             pass
-    assert closed.value.rcvd == Close(4500, "Internal server error")
     [record] = caplog.records
+    id = record.__dict__["facts"]["error_id"]
+    assert closed.value.rcvd == Close(4500, f"An internal error occurred. Its id is {id}.")
     assert record.exc_info is not None
 
 

@@ -187,8 +187,10 @@ async def test_an_event_stream_ends_at_once_without_being_completed(
         assert "event: complete" not in text
         assert "--graphql--" not in text
         assert "errors" not in text
-        [line] = server.log[begin:].splitlines()
-        assert "reply ended" in line
+        cut, ended = server.log[begin:].splitlines()
+        assert "operation ended" in cut
+        assert "code=CUT" in cut
+        assert "reply ended" in ended
 
 
 async def test_a_request_that_is_under_way_is_answered() -> None:

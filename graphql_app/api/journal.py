@@ -1,0 +1,174 @@
+"""What is told of each operation when it is over: one line of the log, and counts.
+
+    Journal ─▶ Entry ─▶ began ─▶ is (its kind and fields) ─▶ about (its ids) ─▶ failed … ─▶ end
+
+Nothing that a client can write freely is in an entry but ids, which the log masks and cuts: not the
+operation's name, no alias, no argument.
+"""
+
+import hashlib
+import logging
+import re
+import secrets
+from asyncio import Task
+from collections.abc import Iterable
+from functools import lru_cache
+from time import monotonic
+from typing import Any
+
+from graphql import GraphQLError, OperationDefinitionNode
+
+from graphql_app.api.requests import Document
+from graphql_app.logs import tell
+from graphql_app.masking import looks_like_a_key
+
+logger = logging.getLogger("graphql_app.operations")
+
+REQUEST_ID = "X-Request-Id"
+
+OK = "OK"
+CUT = "CUT"
+"""The code of an operation that did not come to its end, because its client left, or its socket
+was closed, or the server shut down."""
+
+OTHER = "OTHER"
+"""The code of an error that has none."""
+
+GIVEN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+
+def request_id(given: str | None) -> str:
+    """The id that a client, or a proxy, gave to its request, if that can be told; or a new one."""
+    if given is not None and GIVEN_ID.fullmatch(given) and not looks_like_a_key(given):
+        return given
+    return secrets.token_hex(8)
+
+
+class Journal:
+    """Takes what operations tell.
+
+    Args:
+        is_logged: each operation is a line of the log.
+        owner_key: with which owners are hashed, so that lines of one can be found, and nobody can
+            try out who it is.
+    """
+
+    def __init__(self, *, is_logged: bool = True, owner_key: bytes | None = None) -> None:
+        key = hashlib.blake2s(owner_key or secrets.token_bytes(32)).digest()
+        self.is_logged = is_logged
+
+        @lru_cache(1_024)
+        def hashed(owner: str) -> str:
+            text = owner.encode(errors="surrogatepass")
+            return hashlib.blake2s(text, key=key, digest_size=6).hexdigest()
+
+        self.hashed = hashed
+
+    def entry(self, request: str, transport: str) -> "Entry":
+        """Begins to tell of an operation.
+
+        Args:
+            request: the id of the request; of an operation on a socket, that of the socket and,
+                behind a slash, its own.
+            transport: http, sse, multipart or websocket.
+        """
+        return Entry(self, request, transport)
+
+
+class Entry:
+    """What is told of one operation."""
+
+    __slots__ = (
+        "_began_at",
+        "_fields",
+        "_journal",
+        "bytes_sent",
+        "chunks_sent",
+        "code",
+        "conversation",
+        "is_over",
+        "kind",
+        "message",
+        "owner",
+        "reply",
+        "request",
+        "transport",
+    )
+
+    def __init__(self, journal: Journal, request: str, transport: str) -> None:
+        self._journal = journal
+        self._began_at = monotonic()
+        self._fields: tuple[str, ...] = ()
+        self.request = request
+        self.transport = transport
+        self.kind: str | None = None
+        self.owner = ""
+        self.message: str | None = None
+        self.conversation: str | None = None
+        self.reply: str | None = None
+        self.code = OK
+        self.chunks_sent = 0
+        self.bytes_sent = 0
+        self.is_over = False
+
+    def began(self, document: Document, operation: OperationDefinitionNode) -> None:
+        """Now it is known what the client wants."""
+        self.kind = operation.operation.value
+        self._fields = document.root_fields(operation)
+
+    def about(
+        self,
+        *,
+        message: str | None = None,
+        conversation: str | None = None,
+        reply: str | None = None,
+    ) -> None:
+        """Tells the ids of what it is about; they may be a client's, unchecked."""
+        self.message = message or self.message
+        self.conversation = conversation or self.conversation
+        self.reply = reply or self.reply
+
+    def failed(self, code: str) -> None:
+        """Tells how it failed; what comes first counts."""
+        if self.code == OK:
+            self.code = code
+
+    def failed_with(self, errors: Iterable[GraphQLError]) -> None:
+        """Tells with which errors it failed, if with any."""
+        for error in errors:
+            self.failed(str((error.extensions or {}).get("code", OTHER)))
+
+    def discard(self) -> None:
+        """It was no operation."""
+        self.is_over = True
+
+    def task_ended(self, task: "Task[Any]") -> None:
+        """Tells that the task of an operation has ended."""
+        if task.cancelled():
+            self.failed(CUT)
+        self.end()
+
+    def end(self) -> None:
+        """Tells that it is over; once."""
+        if self.is_over:
+            return
+        self.is_over = True
+        if self._journal.is_logged:
+            tell(logger, "operation ended", self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {
+            "request": self.request,
+            "transport": self.transport,
+            "kind": self.kind,
+            "fields": " ".join(self._fields) or None,
+            "code": self.code,
+            "duration": round(monotonic() - self._began_at, 4),
+            "owner": self._journal.hashed(self.owner) if self.owner else None,
+            "conversation": self.conversation,
+            "message": self.message,
+            "reply": self.reply,
+        }
+        if self.chunks_sent:
+            facts["chunks"], facts["bytes"] = self.chunks_sent, self.bytes_sent
+        return facts
