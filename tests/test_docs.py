@@ -33,9 +33,11 @@ from graphql_app.stores import BACKENDS as SCHEMES
 from graphql_app.stores import open_store
 from graphql_app.testing import CompletionContract
 from tests.contracts.backends import BACKENDS
+from tests.end_to_end.node import need_node, run_script
 from tests.processes import ServerProcess, serving
 from tests.providers import failing, hanging, saying, scripted_provider
-from tests.servers import PostgresServer, RedisServer, running
+from tests.servers import PostgresServer, RedisServer, free_port, running
+from tests.tokens import SECRET, token
 from tests.wire import PATIENCE_SECONDS, RESUME, SEND, open_socket
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +48,7 @@ ECHO = ("--completion", "echo", "--word-delay", "0")
 README = (ROOT / "README.md").read_text()
 STREAMING = (ROOT / "docs/streaming.md").read_text()
 MODELS = (ROOT / "docs/how-to/plug-in-your-model.md").read_text()
+AUTHENTICATE = (ROOT / "docs/how-to/authenticate.md").read_text()
 CONFIGURE = (ROOT / "docs/how-to/configure.md").read_text()
 SQLITE = (ROOT / "docs/how-to/sqlite.md").read_text()
 POSTGRESQL = (ROOT / "docs/how-to/postgresql.md").read_text()
@@ -272,6 +275,59 @@ def test_there_are_no_examples_that_no_test_runs() -> None:
         ("docs/how-to/sqlite.md", "sql"): 1,
         ("docs/streaming.md", "python"): 1,
     }
+
+
+# Tokens
+
+
+def test_the_way_to_try_tokens_out_goes_as_it_is_written(tmp_path: Path) -> None:
+    port = str(free_port())
+    [block] = blocks(AUTHENTICATE, "sh")
+    printed = run_shell(
+        f"trap 'kill %1' EXIT\n{block}",
+        tmp_path,
+        {
+            "graphql-app ": f"{sys.executable} -m graphql_app ",
+            "--completion echo &": f"--completion echo --word-delay 0 --port {port} >log 2>&1 &\n"
+            f"until curl -s http://127.0.0.1:{port}/healthz >here; do sleep 0.1; done",
+            DOCUMENTED_ADDRESS: f"127.0.0.1:{port}",
+            "graphql_app chat": "graphql_app chat <<<'Hello, chat.'",
+        },
+        {"GRAPHQL_APP_URL": f"ws://127.0.0.1:{port}/graphql"},
+    )
+    refused, answered, said = re.fullmatch(r"(\{.*\})(\{.*\})(Hello.*\n)", printed).groups()  # type: ignore[union-attr]
+    assert "UNAUTHENTICATED" in refused
+    assert answered == '{"data":{"conversations":[]}}'
+    assert said == "Hello, chat.\n"
+
+
+@pytest.mark.parametrize(("number", "printed"), [(0, "{'conversations': []}\n"), (1, "Hello!")])
+def test_the_examples_that_bring_a_token_are_let_in(
+    tmp_path: Path, number: int, printed: str
+) -> None:
+    example = blocks(AUTHENTICATE, "python")[number]
+    assert DOCUMENTED_ADDRESS in example
+    with serving(*ECHO, environment={f"{PREFIX}JWT_SECRET": SECRET}) as server:
+        script = tmp_path / "example.py"
+        script.write_text(example.replace(DOCUMENTED_ADDRESS, f"127.0.0.1:{server.port}"))
+        run = subprocess.run(
+            # gql leaves a loop open, so warnings are no errors here.
+            [sys.executable, script],
+            env={**os.environ, "TOKEN": token()},
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=RUN_SECONDS,
+        )
+    assert (run.stdout, run.stderr) == (printed, "")
+
+
+async def test_the_example_of_a_javascript_client_that_brings_a_token_is_let_in() -> None:
+    need_node()
+    with serving(*ECHO, environment={f"{PREFIX}JWT_SECRET": SECRET}) as server:
+        options = {"query": "{ conversations { id } }", "token": token()}
+        results = await run_script("authenticate.mjs", server.url, options=options)
+    assert results == [{"data": {"conversations": []}}]
 
 
 # Stores
