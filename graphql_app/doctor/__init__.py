@@ -1,6 +1,7 @@
 """`graphql-app doctor`: whether a server with these settings, on this machine, is fit to run.
 
     configuration   the settings, and whether they fit each other
+    access          who may come in
     store           what it is like; nothing in it is changed
     model           who answers
     machine         limits, clock, port, pages
@@ -13,7 +14,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from graphql_app.doctor import configuration, machine, model, store
+from graphql_app.doctor import access, configuration, machine, model, store
 from graphql_app.doctor.findings import Finding, Level, as_json, as_text, exit_status
 
 __all__ = ["Finding", "Level", "as_json", "as_text", "examine", "exit_status"]
@@ -37,6 +38,7 @@ def examine(given: Mapping[str, Any], *, calls: bool = False) -> list[Finding]:
         ]
 
     findings += configuration.examine(settings)
+    findings += access.examine(settings)
     findings += asyncio.run(outside())
     findings += machine.examine(settings)
     areas = list(dict.fromkeys(finding.name.partition(".")[0] for finding in findings))

@@ -203,7 +203,8 @@ def port(settings: Settings) -> Finding:
     """Whether the address can be listened at, or we listen there already."""
     place = f"Port {settings.port} on {settings.host}"
     try:
-        listeners = bound_sockets(settings)
+        # Whether strangers may come there is not asked here.
+        listeners = bound_sockets(settings.model_copy(update={"open": True}))
     except ConfigurationError as error:
         if _is_ours(settings):
             return ok("port.free", f"{place} is taken by a graphql-app that runs.")

@@ -91,6 +91,10 @@ def test_a_free_port_is_not_taken_by_the_look() -> None:
     assert machine.port(settings).level is Level.OK
 
 
+def test_whether_a_port_is_free_does_not_depend_on_who_may_come() -> None:
+    assert machine.port(Settings(host="0.0.0.0", port=free_port())).level is Level.OK
+
+
 def test_a_port_is_ours_or_a_strangers() -> None:
     import socket
 
