@@ -1,10 +1,9 @@
 # The server in an image:
 #
 #     docker build --tag graphql-app .
-#     docker run --publish 127.0.0.1:3000:3000 --env GRAPHQL_APP_JWT_SECRET graphql-app
+#     docker run --read-only --tmpfs /tmp --publish 127.0.0.1:3000:3000 --env GRAPHQL_APP_OPEN=true graphql-app
 #
-# It asks everybody for a token; GRAPHQL_APP_OPEN=true in the place of the secret lets anybody in.
-# docs/how-to/deploy-behind-a-proxy.md says more.
+# docs/how-to/docker.md says more.
 
 FROM node:20-slim AS pages
 WORKDIR /source/client
@@ -26,22 +25,29 @@ COPY --from=pages /source/graphql_app/static graphql_app/static
 RUN python -m build --quiet --wheel --no-isolation --outdir /built \
  && python -m venv /venv \
  && /venv/bin/pip install --quiet --no-index --find-links /locked \
-      "graphql-app[sql,redis,llm] @ file://$(echo /built/*.whl)" \
+      "graphql-app[sql,redis,llm,otel] @ file://$(echo /built/*.whl)" \
  && /venv/bin/pip uninstall --quiet --yes pip setuptools
 
 FROM python:3.11-slim
+LABEL org.opencontainers.image.title="graphql-app" \
+      org.opencontainers.image.description="A chat backend whose answers survive" \
+      org.opencontainers.image.licenses="MIT"
 COPY --from=package /venv /venv
-# /data is for SQLite; /app is where --completion looks for code of your own.
-RUN useradd --system --no-create-home --shell /usr/sbin/nologin chat \
- && install --directory --owner chat --group chat /data
+# /data is for SQLite; /app is where --completion looks for code of your own. Nothing else than /data and
+# /tmp is ever written.
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin chat \
+ && install --directory --owner chat --group chat --mode 700 /data
 WORKDIR /app
-USER chat
+# A number, so that Kubernetes' runAsNonRoot can see that it is not root.
+USER 10001
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     GRAPHQL_APP_HOST=0.0.0.0
 VOLUME /data
 EXPOSE 3000
+# Not by way of a proxy that a variable may name for the model.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/healthz', timeout=4)"]
+  CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:3000/healthz', timeout=4)"]
 ENTRYPOINT ["graphql-app"]
 CMD ["serve"]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -78,13 +78,18 @@ def serving(
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     traceback_is_expected: bool = False,
+    within: Sequence[str] = (),
 ) -> Iterator[ServerProcess]:
-    """A server that listens, and whose log must not hold what only a defect writes."""
+    """A server that listens, and whose log must not hold what only a defect writes.
+
+    Args:
+        within: how a command begins that becomes the server.
+    """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "graphql_app", "serve", "--port", "0", *options],
+                [*within, sys.executable, "-m", "graphql_app", "serve", "--port", "0", *options],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=directory,

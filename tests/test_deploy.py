@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from graphql_app.client import ChatClient, Retry
 from graphql_app.server import ENDING_SECONDS, LINGER_SECONDS
 from graphql_app.settings import PREFIX, Settings, read_settings
 from graphql_app.stores import open_store
+from tests import cage
 from tests.contracts.backends import BACKENDS
 from tests.end_to_end import answers, noted
 from tests.processes import ServerProcess, serving
@@ -529,8 +531,6 @@ def test_composed_servers_share_a_store_that_is_there(
     services = composition(name)["services"]
     urls = {settings_of(services[server], monkeypatch).store for server in SERVERS}
     [url] = urls
-    # `${NAME:-default}` is Compose's.
-    url = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", url)
     assert "store" in re.split(r"[:/@]+", url)
     assert services["store"]["image"]
     assert open_store(url).shared
@@ -538,8 +538,56 @@ def test_composed_servers_share_a_store_that_is_there(
 
 def settings_of(server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
     for variable, value in server["environment"].items():
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, as_compose_reads(value))
     return read_settings()
+
+
+def as_compose_reads(value: str) -> str:
+    """A value where no variable is set: `${NAME:-default}` is Compose's."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+def test_composed_programs_have_nothing_to_write_and_no_rights() -> None:
+    services = composition()["services"]
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["restart"] == "unless-stopped", name
+    for name in ("proxy", *SERVERS):
+        assert services[name]["read_only"] is True, name
+        assert "cap_add" not in services[name], name
+    for name in SERVERS:
+        [temporary] = services[name]["tmpfs"]
+        assert temporary.startswith("/tmp:")
+        assert services[name]["ulimits"]["nofile"] > Settings().max_sockets
+
+
+def test_composed_servers_believe_the_proxy_and_no_stranger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = settings_of(composition()["services"]["server-1"], monkeypatch)
+    [network] = composition()["networks"]["default"]["ipam"]["config"]
+    assert settings.trusted_proxies == (as_compose_reads(network["subnet"]),)
+    haproxy = (ROOT / "deploy/haproxy.cfg").read_text()
+    assert "option forwardfor" in haproxy
+    assert "set-header X-Forwarded-Proto" in haproxy
+
+
+def variables_of(file: str) -> set[str]:
+    """The variables of ours that a file names, also those that are commented out."""
+    return set(re.findall(rf"{PREFIX}(\w+)=", (ROOT / file).read_text()))
+
+
+def test_the_example_of_secrets_names_settings_that_there_are() -> None:
+    names = {name.lower() for name in variables_of("deploy/chat.env.example")}
+    assert names <= Settings.model_fields.keys()
+    assert {"jwt_secret", "hosts", "origins", "trusted_proxies", "production"} <= names
+    text = (ROOT / "deploy/chat.env.example").read_text()
+    assert not re.search(r"^[^#\n]", text, re.MULTILINE), "it sets something by itself"
+    assert composition()["services"]["server-1"]["env_file"] == [
+        {"path": "chat.env", "required": False}
+    ]
+    assert "chat.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 async def test_the_composed_redis_is_one_that_the_store_accepts(tmp_path: Path) -> None:
@@ -566,6 +614,68 @@ def test_proxies_lead_to_the_composed_servers(file: str) -> None:
     assert re.findall(r"(server-\d):(\d+)", text) == [(name, "3000") for name in SERVERS]
     assert Settings.model_fields["port"].default == 3000
     assert set(SERVERS) <= composition()["services"].keys()
+
+
+# The unit
+
+UNIT = ROOT / "deploy/graphql-app.service"
+
+MOST_EXPOSURE = 20
+"""Of 100, as systemd counts it; most services of a distribution have 90."""
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, with a program that is there."""
+    require("systemd-analyze", program("systemd-analyze") is not None)
+    file = tmp_path / UNIT.name
+    installed = "/opt/graphql-app/bin/graphql-app"
+    text = UNIT.read_text()
+    assert text.count(installed) == 1
+    file.write_text(text.replace(installed, "/bin/true"))
+    return file
+
+
+def lines_of(unit: Path) -> dict[str, str]:
+    """What a unit says, by name; of what it says twice, the last."""
+    return dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
+
+
+def test_systemd_understands_the_unit(unit: Path) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_leaves_little_to_whoever_takes_the_program_over(unit: Path) -> None:
+    exposure = ["systemd-analyze", "security", "--offline=true", "--no-pager"]
+    done = subprocess.run(
+        [*exposure, f"--threshold={MOST_EXPOSURE}", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    unguarded = unit.with_name("unguarded.service")
+    unguarded.write_text("[Service]\nExecStart=/bin/true\n")
+    told = subprocess.run(
+        [*exposure, f"--threshold={MOST_EXPOSURE}", unguarded], capture_output=True, check=False
+    )
+    assert told.returncode != 0, "nothing is too exposed"
+
+
+def test_the_unit_gives_the_program_what_it_needs() -> None:
+    lines = lines_of(UNIT)
+    settings = Settings()
+    at_worst = settings.notice_seconds + settings.drain_seconds + ENDING_SECONDS + LINGER_SECONDS
+    assert seconds(lines["TimeoutStopSec"]) > at_worst
+    assert int(lines["LimitNOFILE"]) > settings.max_sockets
+    assert lines["KillMode"] == "mixed", "workers would get the signal that is for their parent"
+    text = UNIT.read_text()
+    [store] = re.findall(rf"^Environment={PREFIX}STORE=sqlite:///(.*)$", text, re.MULTILINE)
+    assert Path(store).parent == Path("/var/lib") / lines["StateDirectory"]
+    assert lines["ExecStart"].split()[1:] == ["serve"]
 
 
 # The image
@@ -614,10 +724,78 @@ def test_what_the_image_is_made_from_is_there_and_nothing_else_is_sent() -> None
 def test_the_image_runs_the_server_as_nobody_special() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     [user] = re.findall(r"^USER (.*)$", last, re.MULTILINE)
-    assert f"useradd --system --no-create-home --shell /usr/sbin/nologin {user} " in last
+    # A number: what runs the image can see that it is not root.
+    assert int(user) == cage.USER > 0
+    assert f"useradd --system --uid {user} --no-create-home --shell /usr/sbin/nologin " in last
     [entry] = re.findall(r"^ENTRYPOINT (.*)$", last, re.MULTILINE)
     [command] = re.findall(r"^CMD (.*)$", last, re.MULTILINE)
     assert [*json.loads(entry), *json.loads(command)] == ["graphql-app", "serve"]
+
+
+IN_THE_IMAGE = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+
+
+@pytest.fixture
+def caged(tmp_path: Path) -> Iterator[tuple[list[str], Path]]:
+    """How a command begins that runs as in the image, and what is /data there."""
+    if (reason := cage.no_cage()) is not None:
+        pytest.skip(f"no cage: {reason}")
+    with cage.cage(tmp_path / "cage") as made:
+        yield made
+
+
+def test_the_program_writes_nothing_but_its_data_and_temporary_files(
+    caged: tuple[list[str], Path],
+) -> None:
+    within, data = caged
+    for name in IN_THE_IMAGE:
+        assert f"{name}=1" in DOCKERFILE
+    environment = {**dict.fromkeys(IN_THE_IMAGE, "1"), "HOME": "/", "OPENAI_API_KEY": "none"}
+    options = ("--store", "sqlite:////data/chat.db", "--completion", "echo", "--word-delay", "0")
+    with serving(*options, "--workers", "2", environment=environment, within=within) as server:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        assert f"Uid:\t{cage.USER}\t" in status
+        assert "NoNewPrivs:\t1" in status
+        assert re.search(r"CapBnd:\t0+\n", status)
+        told = asyncio.run(told_by(server))
+        pages = [httpx.get(f"{server.http}{path}") for path in ("/", "/readyz", "/metrics")]
+        assert server.terminate() == -signal.SIGTERM
+        warnings = [line for line in server.log.splitlines() if not line.startswith("INFO")]
+        assert [line for line in warnings if "it is open" not in line] == []
+    assert told == "Hello, cage!"
+    assert [page.status_code for page in pages] == [200, 200, 200]
+    assert {file.name for file in data.iterdir()} >= {"chat.db"}
+
+
+def test_a_model_is_opened_where_nothing_can_be_written(caged: tuple[list[str], Path]) -> None:
+    pytest.importorskip("openai")
+    within, data = caged
+    environment = {**dict.fromkeys(IN_THE_IMAGE, "1"), "HOME": "/", "OPENAI_API_KEY": "none"}
+    options = ("--completion", "openai:gpt-5-mini")
+    with serving(*options, environment=environment, within=within) as server:
+        assert httpx.get(f"{server.http}/readyz").text == "ready"
+    assert list(data.iterdir()) == []
+
+
+def test_a_cage_is_one(caged: tuple[list[str], Path], tmp_path: Path) -> None:
+    """The tests above would not fail if it were none."""
+    within, _ = caged
+    script = (
+        "touch /etc/x; touch /usr/x; touch /x; touch $1/x; mkdir /data/there /tmp/there && id -u"
+    )
+    done = subprocess.run(
+        [*within, "sh", "-c", script, "sh", str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.count("Read-only file system") == 4, done.stderr
+    assert done.stdout == f"{cage.USER}\n"
+
+
+async def told_by(server: ServerProcess) -> str:
+    async with ChatClient(server.url) as client:
+        text = ""
+        async for update in client.send("Hello, cage!"):
+            text += update.text
+        return text
 
 
 def test_the_built_package_serves_without_the_source(tmp_path: Path) -> None:

@@ -127,10 +127,7 @@ def test_keys_that_are_published_are_fetched_once() -> None:
     key = {"kty": "OKP", "crv": "Ed25519", "x": point, "kid": "one"}
     with publishing(json.dumps({"keys": [key]})) as url:
         found = examined(jwt_jwks_url=url)
-    assert (
-        found["access.keys"].sentence
-        == f"1 keys at {url} can be used."
-    )
+    assert found["access.keys"].sentence == f"1 keys at {url} can be used."
     assert found["access.audience"].level is Level.WARN
     with publishing("{}") as url:
         meant = {"jwt_issuer": "us", "jwt_audience": "chat"}
