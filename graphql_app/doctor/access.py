@@ -39,6 +39,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield origins(settings)
     yield proxies(settings)
     yield production(settings)
+    yield metrics(settings)
+    yield log(settings)
 
 
 def _is_public(settings: Settings) -> bool:
@@ -115,9 +117,7 @@ def _published(url: str) -> Finding:
             f"The keys at {url} are not to be had: {reason}.",
             "Until they are, nobody is let in. See that this machine may go there.",
         )
-    return ok(
-        "access.keys", f"The keys at {url} can be had; tokens can be checked with {len(found)}."
-    )
+    return ok("access.keys", f"{len(found)} keys at {url} can be used.")
 
 
 def meant_for(settings: Settings) -> Finding:
@@ -206,3 +206,29 @@ def production(settings: Settings) -> Finding:
             f"Set {PREFIX}PRODUCTION=true.",
         )
     return ok("access.production", f"production is {'on' if settings.production else 'off'}.")
+
+
+def metrics(settings: Settings) -> Finding:
+    """Who may read the counts."""
+    if settings.metrics_token is not None:
+        return ok("access.metrics", "Whoever has the token may read /metrics.")
+    if settings.production:
+        return ok("access.metrics", "Nobody may read /metrics.")
+    if _is_public(settings):
+        return warn(
+            "access.metrics",
+            "Whoever reaches the server may read /metrics, unless a proxy hides it.",
+            f"Set {PREFIX}METRICS_TOKEN, and tell it to your Prometheus.",
+        )
+    return ok("access.metrics", "This machine may read /metrics.")
+
+
+def log(settings: Settings) -> Finding:
+    """Whether the log keeps what nobody should read there."""
+    if settings.log_content:
+        return warn(
+            "access.log",
+            "The log, and traces, have what users write and are answered.",
+            f"Take {PREFIX}LOG_CONTENT out, unless all who read logs may read conversations.",
+        )
+    return ok("access.log", "The log has nothing that users write, and owners as hashes.")
