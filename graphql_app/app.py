@@ -27,14 +27,14 @@ from graphql_app.access.origins import Origins
 from graphql_app.access.proxies import Proxies
 from graphql_app.api.failures import internal_sentence, noted
 from graphql_app.api.journal import Journal
-from graphql_app.api.schema import schema
+from graphql_app.api.schema import new_schema
 from graphql_app.api.transport import Transport
 from graphql_app.chat import ChatService
 from graphql_app.completions import open_completion
 from graphql_app.door import Door, safely
 from graphql_app.errors import StoreUnavailableError
 from graphql_app.interfaces import Store
-from graphql_app.pages import CHAT, Pages
+from graphql_app.pages import CHAT, PLAYGROUND, Pages
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.stores import open_store
@@ -113,11 +113,16 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         lease_seconds=settings.lease_seconds,
         drain_seconds=settings.drain_seconds,
     )
-    pages = Pages(STATIC)
+    has_playground = settings.allows("playground")
+    pages = Pages(STATIC, without=() if has_playground else (PLAYGROUND,))
     transport = Transport(
-        schema,
+        new_schema(
+            introspection=settings.allows("introspection"),
+            suggestions=settings.allows("suggestions"),
+        ),
         chat,
         pages=pages,
+        has_playground=has_playground,
         max_body_bytes=settings.max_message_bytes,
         max_sockets=settings.max_sockets,
         max_operations_per_socket=settings.max_operations_per_socket,

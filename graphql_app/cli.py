@@ -42,6 +42,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    production: Annotated[
+        bool | None,
+        typer.Option(
+            "--production",
+            help="Show nothing that only developers need: no schema, playground, suggestions.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that serve; more need a shared store.", show_default="1"),
@@ -91,6 +99,7 @@ def serve(
         "host": host,
         "port": port,
         "open": open,
+        "production": production,
         "workers": workers,
         "store": store,
         "completion": completion,

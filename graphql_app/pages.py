@@ -1,6 +1,7 @@
 """The pages for browsers, as `make setup` builds them: how they are sent, and what they may do."""
 
 import os
+from collections.abc import Collection
 from http import HTTPStatus
 from mimetypes import guess_type
 from pathlib import Path
@@ -54,10 +55,14 @@ class Pages(StaticFiles):
     Those in `assets` have a hash of their content in their names, and are kept by browsers for
     good; for all others they ask each time whether they have changed. Where the build has put a
     file with `.gz` at the end of its name beside another, browsers get that.
+
+    Args:
+        without: the names of pages that are not shown.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, without: Collection[str] = ()) -> None:
         super().__init__(directory=directory, check_dir=False)
+        self._without = without
         self.config_checked = True  # Without a build there is no directory, and no error in that.
         self._assets = directory.resolve() / "assets"
 
@@ -71,6 +76,11 @@ class Pages(StaticFiles):
             return PlainTextResponse(
                 "This page was not built; `make setup` builds it.", HTTPStatus.SERVICE_UNAVAILABLE
             )
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if Path(path).name.removesuffix(".gz") in self._without:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return await super().get_response(path, scope)
 
     def file_response(
         self,

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     workers: Count = 1
     open: bool = False
     production: bool = False
+    introspection: bool | None = None
+    playground: bool | None = None
+    suggestions: bool | None = None
     origins: Annotated[Entries, _each(read_origin)] = ()
     hosts: Annotated[Entries, _each(read_host)] = ()
     trusted_proxies: Annotated[Entries, _each(read_network)] = ()
@@ -110,6 +113,11 @@ class Settings(BaseSettings):
     max_sockets: Count = 10_000
     max_operations_per_socket: Count = 100
     connection_init_seconds: Seconds = 10.0
+
+    def allows(self, switch: Literal["introspection", "playground", "suggestions"]) -> bool:
+        """Whether something for developers is there: as it is set, or else unless in production."""
+        chosen: bool | None = getattr(self, switch)
+        return not self.production if chosen is None else chosen
 
     @property
     def authenticates(self) -> bool:

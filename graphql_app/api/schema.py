@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import strawberry
@@ -107,6 +108,7 @@ class ChatSchema(strawberry.Schema):
             present(error, valid_document=is_valid, request=request)
 
 
+@cache
 def new_schema(*, introspection: bool = True, suggestions: bool = True) -> ChatSchema:
     """The schema of the chat; see `ChatSchema` for what may be switched off."""
     return ChatSchema(

@@ -73,6 +73,7 @@ class Transport(GraphQL[Context, None]):
 
     Args:
         pages: have the playground, for browsers that come without a query.
+        has_playground: whether they are shown it.
         max_body_bytes: the largest request body.
         max_sockets: how many sockets may be open; one more is refused with 503.
         tokens: checks who comes; None: whoever comes may.
@@ -89,6 +90,7 @@ class Transport(GraphQL[Context, None]):
         chat: ChatService,
         *,
         pages: Pages,
+        has_playground: bool = True,
         max_body_bytes: int,
         max_sockets: int,
         max_operations_per_socket: int,
@@ -109,6 +111,7 @@ class Transport(GraphQL[Context, None]):
         )
         self._chat = chat
         self._pages = pages
+        self._has_playground = has_playground
         self._max_body_bytes = max_body_bytes
         self._max_sockets = max_sockets
         self._tokens = tokens
@@ -242,6 +245,10 @@ class Transport(GraphQL[Context, None]):
     async def render_graphql_ide(self, request: Request) -> Response:
         if isinstance(request, _BoundedRequest):
             request.entry.discard()
+        if not self._has_playground:
+            return PlainTextResponse(
+                "There is no playground here; the chat is at /.", HTTPStatus.NOT_FOUND
+            )
         return await self._pages.page(PLAYGROUND, request)
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
