@@ -22,7 +22,7 @@ from graphql import (
     parse,
     specified_rules,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphql_app.api import cost
@@ -138,6 +138,7 @@ def documents(draw: st.DrawFn) -> str:
     return query + "".join(f" fragment F{i} on A {selections(2, i + 1)}" for i in range(count))
 
 
+@settings(deadline=None)
 @given(documents())
 def test_what_is_measured_once_is_what_following_every_path_gives(query: str) -> None:
     document = parse(query)
@@ -146,6 +147,7 @@ def test_what_is_measured_once_is_what_following_every_path_gives(query: str) ->
     assert measured(document) == naive(document, operation.selection_set, 1)
 
 
+@settings(deadline=None)
 @given(documents(), st.sampled_from(["id", "x: id", "replies { id }", "messages { ...F }"]))
 def test_who_asks_for_more_never_pays_less(query: str, more: str) -> None:
     grown = parse(query.replace("{", f"{{ {more} ", 1) + " fragment F on A { id }")

@@ -12,7 +12,7 @@ from graphql import (
     parse,
     specified_rules,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
@@ -50,8 +50,8 @@ async def asked(
 def test_what_is_for_developers_is_there_unless_in_production_or_as_it_is_set(
     switch: Any, production: bool, chosen: bool | None, allowed: bool
 ) -> None:
-    settings = read_settings({"production": production, switch: chosen})
-    assert settings.allows(switch) is allowed
+    chosen_settings = read_settings({"production": production, switch: chosen})
+    assert chosen_settings.allows(switch) is allowed
 
 
 # Introspection.
@@ -136,6 +136,7 @@ DOCUMENTS = {
 CASES = [(query, name) for names, query in DOCUMENTS.values() for name in dict.fromkeys(names)]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_error_of_a_document_says_what_could_have_been_meant(data: st.DataObject) -> None:
     query, name = data.draw(st.sampled_from(CASES))
@@ -148,6 +149,7 @@ def test_no_error_of_a_document_says_what_could_have_been_meant(data: st.DataObj
 QUIET_APP = create_app(Settings(suggestions=False))
 
 
+@settings(deadline=None)
 @given(st.data())
 async def test_no_error_of_a_variable_says_what_could_have_been_meant(data: st.DataObject) -> None:
     name = data.draw(near(data.draw(st.sampled_from(INPUT_FIELDS))))
