@@ -72,6 +72,7 @@ class KeySet:
         self, url: str, *, fetch: Fetch | None = None, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._url = checked_url(url)
+        self._shown = url.partition("?")[0]  # What is behind it may be a key of another kind.
         self._fetch = fetch or fetched
         self._now = now
         self._keys: tuple[Published, ...] = ()
@@ -129,11 +130,11 @@ class KeySet:
         except (OSError, ValueError, http.client.HTTPException) as error:
             if not self._is_away:
                 reason = "no answer" if isinstance(error, TimeoutError) else error
-                logger.warning("the keys at %s cannot be fetched: %s", self._url, reason)
+                logger.warning("the keys at %s cannot be fetched: %s", self._shown, reason)
             self._is_away = True
         else:
             if self._is_away:
-                logger.info("the keys at %s can be fetched again", self._url)
+                logger.info("the keys at %s can be fetched again", self._shown)
             self._is_away = False
             self._keys, self._fetched_at = keys, self._now()
 

@@ -26,7 +26,7 @@ from graphql_app.access.tokens import NOT_VALID, Tokens
 from graphql_app.errors import ConfigurationError, KeysUnavailableError, UnauthenticatedError
 from tests.tokens import ED25519, P256, PAIRS, RSA, jwk, private_pem, public_pem, token
 
-URL = "https://issuer.example/keys"
+URL = "https://issuer.example/keys?key=of-another-kind"
 
 
 class Issuer:
@@ -119,6 +119,8 @@ async def test_while_an_issuer_is_away_nobody_says_that_a_token_is_wrong(
             await issuer.has("first")
         issuer.time += PAUSE_SECONDS
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "https://issuer.example/keys " in caplog.text
+    assert "of-another-kind" not in caplog.text
     issuer.is_away = False
     with caplog.at_level(logging.INFO):
         assert await issuer.has("first")
