@@ -21,6 +21,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -29,6 +31,7 @@ from graphql_app import logs
 from graphql_app.api.failures import NOTED
 from graphql_app.app import create_app
 from graphql_app.errors import ConfigurationError
+from graphql_app.http_protocol import RequestProtocol
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.socket_protocol import GOODBYE_SECONDS, SocketProtocol
@@ -47,6 +50,12 @@ REQUEST_SECONDS = 5.0
 ENDING_SECONDS = 20.0
 """How long a shutdown may take beside notice and drain: requests, replies that have to be ended in
 a store that may be away, and what is closed after them."""
+
+PONG_SECONDS = 10.0
+"""How long a client may take to answer a ping; it gets one every 20 seconds."""
+
+FILES_BESIDE_CONNECTIONS = 200
+"""How many files a process needs for everything else: its store, models, metrics, itself."""
 
 GARBAGE = 5_000
 """How many objects may be made, and not go away again, before the collector looks at them."""
@@ -101,13 +110,16 @@ class Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         for phase in (Phase.NOTICE, Phase.HURRIED):
             self._shutdown.at(phase, self._watch)
+        patience = replace(settings.patience, connections=connections_that_fit(settings))
         super().__init__(
             uvicorn.Config(
                 self._app,
-                ws=SocketProtocol,
+                http=partial(RequestProtocol, patience=patience),  # type: ignore[arg-type]
+                ws=partial(SocketProtocol, patience=patience),  # type: ignore[arg-type]
                 ws_max_size=settings.max_message_bytes,
+                ws_ping_timeout=PONG_SECONDS,
                 # Deflate costs 40 KB for each idle socket, and half of the time of each event.
-                ws_per_message_deflate=False,
+                ws_per_message_deflate=settings.deflate,
                 lifespan="off",  # We run it ourselves.
                 log_config=None,
                 access_log=False,
@@ -276,6 +288,10 @@ def bound_sockets(settings: Settings) -> list[socket.socket]:
             sockets.append(listener := socket.socket(family, kind, protocol))
             if os.name == "posix":
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # Connections have it, too. Else the system would keep what nobody takes for hours.
+                milliseconds = round(settings.unread_seconds * 1_000)
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
             listener.bind((address[0], port, *address[2:]))
@@ -318,8 +334,36 @@ def set_up_log(settings: Settings) -> None:
     logs.set_up(settings.shown_log_format, content=settings.log_content, secrets=settings.secrets)
 
 
+def connections_that_fit(settings: Settings) -> int:
+    """How many connections this process has files for, at most those that it may have.
+
+    If it has too few, it takes as many as the system gives.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows gives as many as there is memory for.
+        return settings.max_connections
+    needed = settings.max_connections + FILES_BESIDE_CONNECTIONS
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < needed:
+        files = needed if most == resource.RLIM_INFINITY else min(needed, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    if files == resource.RLIM_INFINITY:
+        return settings.max_connections
+    return max(1, min(settings.max_connections, files - FILES_BESIDE_CONNECTIONS))
+
+
 def say_running(settings: Settings, listener: socket.socket) -> None:
-    """Says what is served and where, and to whom."""
+    """Says what is served and where, to whom, and to fewer than it should be."""
+    fitting = connections_that_fit(settings)
+    if fitting < settings.max_connections:
+        logger.warning(
+            "only %d of %d connections (GRAPHQL_APP_MAX_CONNECTIONS) can be open at once: "
+            "the system allows this process %d files (ulimit -n)",
+            fitting,
+            settings.max_connections,
+            fitting + FILES_BESIDE_CONNECTIONS,
+        )
     logger.info(
         "graphql_app is running on http://%s:%d (store %s, completion %s); Ctrl-C ends it",
         f"[{settings.host}]" if ":" in settings.host else settings.host,

@@ -18,6 +18,7 @@ from graphql_app.access.proxies import read_network
 from graphql_app.access.tokens import Tokens, tokens_from
 from graphql_app.errors import ConfigurationError
 from graphql_app.limits import Limits
+from graphql_app.patience import Patience
 
 PREFIX = "GRAPHQL_APP_"
 
@@ -27,6 +28,7 @@ SECRETS = frozenset(
 """Settings whose values no error says."""
 
 DEFAULTS = Limits()
+PATIENCE = Patience()
 
 ENTRY = "entry"
 """The type of an error whose sentence names the entry of a list that is wrong."""
@@ -110,9 +112,13 @@ class Settings(BaseSettings):
     completion_timeout_seconds: Annotated[float, Ge(1), Le(86_400)] = DEFAULTS.silence_seconds
 
     max_message_bytes: Annotated[int, Ge(1_024)] = 2 * 1024 * 1024
+    max_connections: Count = PATIENCE.connections
     max_sockets: Count = 10_000
     max_operations_per_socket: Count = 100
     connection_init_seconds: Seconds = 10.0
+    request_seconds: Seconds = PATIENCE.request_seconds
+    unread_seconds: Seconds = PATIENCE.unread_seconds
+    deflate: bool = False
 
     def allows(self, switch: Literal["introspection", "playground", "suggestions"]) -> bool:
         """Whether something for developers is there: as it is set, or else unless in production."""
@@ -166,12 +172,20 @@ class Settings(BaseSettings):
             replies_per_owner=self.max_replies_per_owner if self.authenticates else None,
         )
 
+    @property
+    def patience(self) -> Patience:
+        return Patience(
+            request_seconds=self.request_seconds,
+            unread_seconds=self.unread_seconds,
+            connections=self.max_connections,
+        )
+
 
 def _check_origins(settings: Settings) -> None:
-    if ANY in settings.origins and not settings.open:
+    if ANY in settings.origins and not (settings.open or settings.authenticates):
         raise ConfigurationError(
             "origins: * lets every page that somebody visits use the server, and read its answers. "
-            "Name the origins, or say that the server is open."
+            "Name the origins, have everybody need a token, or say that the server is open."
         )
 
 

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from graphql_app.errors import ConfigurationError
-from graphql_app.server import bound_sockets, collecting_less
+from graphql_app.server import (
+    FILES_BESIDE_CONNECTIONS,
+    bound_sockets,
+    collecting_less,
+    connections_that_fit,
+)
 from graphql_app.settings import Settings
 
 
@@ -72,6 +77,55 @@ def test_on_loopback_a_server_may_be_open(host: str) -> None:
 def test_with_tokens_or_told_so_a_server_listens_anywhere(given: dict[str, Any]) -> None:
     for listener in bound_sockets(Settings(host="0.0.0.0", port=0, **given)):
         listener.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
+async def test_the_system_lets_connections_go_that_nobody_reads() -> None:
+    [listener] = bound_sockets(Settings(port=0, unread_seconds=7))
+    listener.listen()
+    with listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7_000
+
+
+FITTING = """
+import resource, sys
+
+from graphql_app.server import connections_that_fit
+from graphql_app.settings import Settings
+
+soft, hard, connections = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+print(connections_that_fit(Settings(max_connections=connections)))
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections", "fitting", "files"),
+    [
+        (256, 2_000, 1_000, 1_000, 1_000 + FILES_BESIDE_CONNECTIONS),
+        (256, 1_000, 1_000, 1_000 - FILES_BESIDE_CONNECTIONS, 1_000),
+        (1_500, 2_000, 1_000, 1_000, 1_500),
+        (128, 128, 1_000, 1, 128),
+    ],
+)
+def test_as_many_files_are_taken_as_connections_need_or_the_system_gives(
+    soft: int, hard: int, connections: int, fitting: int, files: int
+) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", FITTING, *map(str, (soft, hard, connections))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert process.stdout.split() == [str(fitting), str(files)]
+
+
+def test_connections_that_are_as_many_as_files_allow_stay_as_they_are() -> None:
+    assert connections_that_fit(Settings(max_connections=1)) == 1
 
 
 def test_the_collector_is_as_it_was_when_the_server_has_ended() -> None:

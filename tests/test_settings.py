@@ -66,9 +66,13 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "max_replies_per_owner": 20,
         "completion_timeout_seconds": 60.0,
         "max_message_bytes": 2 * 1024 * 1024,
+        "max_connections": 12_000,
         "max_sockets": 10_000,
         "max_operations_per_socket": 100,
         "connection_init_seconds": 10.0,
+        "request_seconds": 15.0,
+        "unread_seconds": 15.0,
+        "deflate": False,
     }
 
 
@@ -236,11 +240,14 @@ def test_a_list_stands_between_commas_and_a_wrong_entry_is_named(
     assert str(refusal.value).endswith((".", ")."))
 
 
-def test_every_page_may_use_a_server_only_if_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_page_may_use_a_server_only_if_it_is_open_or_wants_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("GRAPHQL_APP_ORIGINS", "*")
     with pytest.raises(ConfigurationError, match=r"^origins: \* lets every page"):
         read_settings()
     assert read_settings({"open": True}).origins == ("*",)
+    assert read_settings({"jwt_secret": "s" * 32}).origins == ("*",)
 
 
 def test_each_wrong_setting_has_a_line_of_its_own() -> None:

@@ -32,9 +32,8 @@ from tests.wire import eventually
 @asynccontextmanager
 async def running(app: Any, **options: Any) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     """uvicorn with our sockets, and where they are opened."""
-    config = uvicorn.Config(
-        app, port=0, ws=SocketProtocol, lifespan="off", log_config=None, **options
-    )
+    options = {"ws": SocketProtocol, **options}
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, **options)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())
     async with asyncio.timeout(PATIENCE_SECONDS):
