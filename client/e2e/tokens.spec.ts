@@ -149,6 +149,7 @@ test.describe("where a token is needed", () => {
     const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
     await expect.poll(() => Date.now() / 1000, { timeout: EXPIRY_MS }).toBeGreaterThan(exp + 3);
     network.resume();
+    await expect(chat.signIn).toBeVisible({ timeout: EXPIRY_MS });
     await chat.pasteToken(tokenOf("alice"));
     await chat.expectEnded(chat.lastReply);
     expect(conversation.calls()).toEqual(["say hello"]);
