@@ -192,7 +192,7 @@ describe("a connection", () => {
   test.each([
     ["The server takes no more; try again in 30 s.", 30_000],
     ["Too many messages; try again in 7 seconds.", 7000],
-    ["Later.", 10_000],
+    ["There are 100 sockets of yours.", 10_000],
   ])("waits as long as a busy server wants: %j", async (reason, wait) => {
     await newest().accept();
     await newest().end(4429, reason);

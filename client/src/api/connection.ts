@@ -213,7 +213,7 @@ export class Connection {
     } else if (code === FORBIDDEN) {
       this.#refused(reason, cameWithToken);
     } else if (code === BUSY) {
-      const [, seconds = BUSY_SECONDS] = /(\d+)\s*s/.exec(reason) ?? [];
+      const [, seconds = BUSY_SECONDS] = /(\d+) s(econds?)?\b/.exec(reason) ?? [];
       // A little later, and not together with the other windows.
       this.#retryIn(Number(seconds) * 1000 + backoff(2), reason);
     } else {
