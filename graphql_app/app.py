@@ -1,6 +1,7 @@
 """The application: the only place that wires."""
 
 import asyncio
+import hmac
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import (
@@ -38,6 +39,7 @@ from graphql_app.pages import CHAT, PLAYGROUND, Pages
 from graphql_app.settings import Settings
 from graphql_app.shutdown import Phase, Shutdown
 from graphql_app.stores import open_store
+from graphql_app.stores.measured import measured
 
 STATIC = Path(__file__).parent / "static"
 
@@ -98,7 +100,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     """
     shutdown = shutdown or Shutdown()
     tokens = settings.tokens
-    store = open_store(settings.store)
+    store = measured(open_store(settings.store))
     completion = open_completion(
         settings.completion,
         word_delay_seconds=settings.word_delay,
@@ -115,6 +117,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     )
     has_playground = settings.allows("playground")
     pages = Pages(STATIC, without=() if has_playground else (PLAYGROUND,))
+    journal = Journal(is_logged=settings.log_operations, owner_key=_owner_key(settings, store))
     transport = Transport(
         new_schema(
             introspection=settings.allows("introspection"),
@@ -128,7 +131,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         max_operations_per_socket=settings.max_operations_per_socket,
         init_timeout_seconds=settings.connection_init_seconds,
         tokens=tokens,
-        journal=Journal(is_logged=settings.log_operations, owner_key=_owner_key(settings, store)),
+        journal=journal,
         shutdown=shutdown,
     )
     shutdown.at(Phase.HURRIED, chat.hurry)
@@ -144,6 +147,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
                 await stack.enter_async_context(chat)
             if tokens is not None:
                 tokens.begin()
+            await stack.enter_async_context(metrics.counting(journal.count, chat.count))
             yield
 
     async def failed(_: Request, error: Exception) -> Response:
@@ -166,7 +170,19 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             return PlainTextResponse(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
         return PlainTextResponse("ready")
 
-    async def measured(_: Request) -> Response:
+    async def counts(request: Request) -> Response:
+        token = settings.metrics_token
+        if token is None and settings.production:
+            sentence = "There is none in production without GRAPHQL_APP_METRICS_TOKEN."
+            return PlainTextResponse(sentence, HTTPStatus.NOT_FOUND)
+        if token is not None and not _has_token(request, token.get_secret_value()):
+            metrics.refused("metrics")
+            return PlainTextResponse(
+                "This needs the token of GRAPHQL_APP_METRICS_TOKEN.",
+                HTTPStatus.UNAUTHORIZED,
+                {"WWW-Authenticate": "Bearer"},
+            )
+        metrics.count_now()
         return Response(
             await asyncio.to_thread(metrics.exposition), media_type=metrics.CONTENT_TYPE
         )
@@ -193,7 +209,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
             Route("/", home),
             Route("/healthz", healthy),
             Route("/readyz", ready),
-            Route("/metrics", measured),
+            Route("/metrics", counts),
             Route("/graphql", transport, middleware=[from_elsewhere]),
             WebSocketRoute("/graphql", transport),
             Mount("/static", pages),
@@ -201,6 +217,13 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         exception_handlers={Exception: failed},
         lifespan=lifespan,
     )
+
+
+def _has_token(request: Request, token: str) -> bool:
+    """Whether a request brings this very token; how long that takes does not say how much of it."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    is_right = hmac.compare_digest(given.strip().encode(), token.encode())
+    return scheme.lower() == "bearer" and is_right
 
 
 def _owner_key(settings: Settings, store: Store) -> bytes | None:

@@ -116,6 +116,10 @@ class ChatService:
         finally:
             await self._keeper.__aexit__(*exception)
 
+    def count(self) -> None:
+        """Says how many follow."""
+        metrics.following(len(self._audiences))
+
     # Sending and following.
 
     async def send(self, owner: str, id: str, conversation_id: str, content: str) -> Following:
@@ -191,10 +195,12 @@ class ChatService:
         stored = await self._store.read(ref, 0 if content is not None else offset or 0)
         prefix = "" if content is None else common_prefix(stored.text, content)
         begin = stored.offset + utf16_length(prefix)
+        missing = stored.text[len(prefix) :]
+        metrics.resumed(missing)
         if self._store.immediate is not None:
             # Reading again costs nothing there, and sees what has happened by then.
             return self._audiences.follow(ref, begin)
-        known = stored._replace(offset=begin, text=stored.text[len(prefix) :])
+        known = stored._replace(offset=begin, text=missing)
         return self._audiences.follow(ref, begin, known=known)
 
     # Stopping and clearing.

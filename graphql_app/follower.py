@@ -17,7 +17,9 @@ who are equally far get the same chunk, which then has to be encoded only once.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from time import monotonic
 
+from graphql_app import metrics
 from graphql_app.errors import StoreUnavailableError
 from graphql_app.interfaces import Slice, Store
 from graphql_app.messages import Chunk, Ref, Status
@@ -34,6 +36,9 @@ PACE_SECONDS = 0.000065
 takes to tell one of them. What comes in between is told together."""
 
 LONGEST_PACE_SECONDS = 0.25
+
+MEASURED_EVERY = 64
+"""Of so many news for a small audience, one is timed; for a larger one each, up to the last."""
 
 AT_ONCE = 250
 """How many followers are told in one turn of the event loop: some five milliseconds."""
@@ -56,6 +61,10 @@ class Audiences:
             known: what has just been read from `offset` on.
         """
         return Following(self, ref, offset, is_new, known)
+
+    def __len__(self) -> int:
+        """How many follow."""
+        return sum(len(audience.followers) for audience in self._audiences.values())
 
     def join(self, follower: "Following") -> "_Audience":
         ref = follower.ref
@@ -87,6 +96,7 @@ class Following(AsyncIterator[Chunk]):
         "_audience",
         "_audiences",
         "_chunks",
+        "_heard_at",
         "_is_new",
         "_is_waiting",
         "_known",
@@ -108,6 +118,7 @@ class Following(AsyncIterator[Chunk]):
         self._audience: _Audience | None = None
         self._is_waiting = False
         self._sink: Callable[[Chunk], bool] | None = None
+        self._heard_at: float | None = None
         self._chunks = self._follow()
 
     def __aiter__(self) -> AsyncGenerator[Chunk, None]:
@@ -125,15 +136,23 @@ class Following(AsyncIterator[Chunk]):
         if self._audiences.store.immediate is not None:
             self._sink = sink
 
-    def hear(self) -> None:
-        """There is news."""
+    def hear_timed(self, at: float) -> None:
+        """There is news since then, and it is measured how late it is sent."""
+        if self.hear():
+            metrics.lagged(monotonic() - at)
+        else:
+            self._heard_at = at
+
+    def hear(self) -> bool:
+        """There is news; says whether it was handed on at once."""
         if self._sink is not None and self._is_waiting:
             self._is_waiting = False  # What comes while the sink runs is for later.
             is_pushed = self._push(self._sink)
             self._is_waiting = True
             if is_pushed:
-                return
+                return True
         self._news.set()
+        return False
 
     def _push(self, sink: Callable[[Chunk], bool]) -> bool:
         """Hands on what is new, if it is just some more text, and the sink takes it."""
@@ -167,6 +186,9 @@ class Following(AsyncIterator[Chunk]):
                 if first or text or status is not Status.STREAMING:
                     first, self._offset = False, end
                     yield audience.shared(Chunk(ref.id, begin, text, status, error))
+                    if self._heard_at is not None:  # Whoever asks for more has sent this.
+                        metrics.lagged(monotonic() - self._heard_at)
+                        self._heard_at = None
                     if status is not Status.STREAMING:
                         return
                 del text  # It may be long, and is not kept while there is nothing to say.
@@ -185,12 +207,14 @@ class _Audience:
 
     __slots__ = (
         "_chunk",
+        "_heard_at",
         "_immediate",
         "_rang_at",
         "_read",
         "_read_at",
         "_ref",
         "_timer",
+        "_unmeasured",
         "_unwatch",
         "followers",
     )
@@ -203,6 +227,8 @@ class _Audience:
         self._read: tuple[Chunk, int] | None = None
         self._read_at = 0
         self._rang_at = 0.0
+        self._heard_at: float | None = None
+        self._unmeasured = 0
         self._timer: asyncio.TimerHandle | None = None
         self._unwatch = store.watch(ref, self._hear)
 
@@ -233,8 +259,14 @@ class _Audience:
 
     def _hear(self) -> None:
         if len(self.followers) <= FEW:
-            self._tell(*self.followers)
+            self._unmeasured += 1
+            if self._unmeasured < MEASURED_EVERY:
+                self._tell(*self.followers)
+            else:
+                self._unmeasured = 0
+                self._tell_timed(monotonic())
         elif self._timer is None:
+            self._heard_at = monotonic()
             loop = asyncio.get_running_loop()
             pace = min(len(self.followers) * PACE_SECONDS, LONGEST_PACE_SECONDS)
             self._timer = loop.call_at(max(self._rang_at + pace, loop.time()), self._ring)
@@ -244,6 +276,12 @@ class _Audience:
         self._rang_at = asyncio.get_running_loop().time()
         self._tell(*self.followers)
 
+    def _tell_timed(self, at: float) -> None:
+        self._read = None
+        for follower in list(self.followers):
+            follower.hear_timed(at)
+        self._read = None
+
     def _tell(self, *followers: Following) -> None:
         """Tells some followers, and the rest of them when others have run."""
         self._read = None
@@ -252,3 +290,7 @@ class _Audience:
         self._read = None
         if len(followers) > AT_ONCE:
             asyncio.get_running_loop().call_soon(self._tell, *followers[AT_ONCE:])
+        elif self._heard_at is not None:
+            # Who hears of it last of a large audience.
+            metrics.lagged(monotonic() - self._heard_at)
+            self._heard_at = None

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from graphql_app import metrics
 from graphql_app.errors import FencedError, StoreUnavailableError
 from graphql_app.interfaces import Lease, Store
 from graphql_app.messages import Ref
@@ -145,6 +146,7 @@ class LeaseKeeper:
         try:
             lost = await self._store.renew(self.lease, self._renewals, running.keys())
         except FencedError:
+            metrics.lease_lost()
             logger.warning("the lease was lost, and with it %d replies", len(running))
             await self._register()
             lost = running.keys()

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from graphql import GraphQLError, GraphQLSyntaxError
 
+from graphql_app import metrics
 from graphql_app.errors import ChatError
 from graphql_app.logs import tell
 
@@ -34,6 +35,7 @@ def new_error_id() -> str:
 def noted(cause: BaseException, event: str, **facts: object) -> str:
     """Logs what nobody expected, with its traceback; returns the id that the log has for it."""
     id = new_error_id()
+    metrics.internal_error()
     tell(logger, event, {"error_id": id, **facts}, level=logging.ERROR, error=cause)
     with suppress(AttributeError, TypeError):
         setattr(cause, NOTED, True)

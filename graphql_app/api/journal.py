@@ -16,8 +16,9 @@ from functools import lru_cache
 from time import monotonic
 from typing import Any
 
-from graphql import GraphQLError, OperationDefinitionNode
+from graphql import GraphQLError, OperationDefinitionNode, OperationType
 
+from graphql_app import metrics
 from graphql_app.api.requests import Document
 from graphql_app.logs import tell
 from graphql_app.masking import looks_like_a_key
@@ -56,6 +57,7 @@ class Journal:
     def __init__(self, *, is_logged: bool = True, owner_key: bytes | None = None) -> None:
         key = hashlib.blake2s(owner_key or secrets.token_bytes(32)).digest()
         self.is_logged = is_logged
+        self.streams: set[Entry] = set()
 
         @lru_cache(1_024)
         def hashed(owner: str) -> str:
@@ -74,12 +76,23 @@ class Journal:
         """
         return Entry(self, request, transport)
 
+    def count(self) -> None:
+        """Counts what the streams that still run have sent."""
+        chunks = size = 0
+        for entry in self.streams:
+            more_chunks, more_bytes = entry.uncounted()
+            chunks += more_chunks
+            size += more_bytes
+        if chunks:
+            metrics.sent(chunks, size)
+
 
 class Entry:
     """What is told of one operation."""
 
     __slots__ = (
         "_began_at",
+        "_counted",
         "_fields",
         "_journal",
         "bytes_sent",
@@ -99,6 +112,7 @@ class Entry:
         self._journal = journal
         self._began_at = monotonic()
         self._fields: tuple[str, ...] = ()
+        self._counted = (0, 0)
         self.request = request
         self.transport = transport
         self.kind: str | None = None
@@ -115,6 +129,8 @@ class Entry:
         """Now it is known what the client wants."""
         self.kind = operation.operation.value
         self._fields = document.root_fields(operation)
+        if operation.operation is OperationType.SUBSCRIPTION:
+            self._journal.streams.add(self)
 
     def about(
         self,
@@ -153,17 +169,28 @@ class Entry:
         if self.is_over:
             return
         self.is_over = True
+        self._journal.streams.discard(self)
+        if self.chunks_sent:
+            metrics.sent(*self.uncounted())
+        seconds = monotonic() - self._began_at
+        metrics.operation_ended(self.kind, self.transport, self.code, seconds)
         if self._journal.is_logged:
-            tell(logger, "operation ended", self._facts())
+            tell(logger, "operation ended", self._facts(seconds))
 
-    def _facts(self) -> dict[str, object]:
+    def uncounted(self) -> tuple[int, int]:
+        """The chunks and bytes that were sent since this was asked the last time."""
+        chunks, size = self._counted
+        self._counted = self.chunks_sent, self.bytes_sent
+        return self.chunks_sent - chunks, self.bytes_sent - size
+
+    def _facts(self, seconds: float) -> dict[str, object]:
         facts: dict[str, object] = {
             "request": self.request,
             "transport": self.transport,
             "kind": self.kind,
             "fields": " ".join(self._fields) or None,
             "code": self.code,
-            "duration": round(monotonic() - self._began_at, 4),
+            "duration": round(seconds, 4),
             "owner": self._journal.hashed(self.owner) if self.owner else None,
             "conversation": self.conversation,
             "message": self.message,

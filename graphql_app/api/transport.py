@@ -140,8 +140,9 @@ class Transport(GraphQL[Context, None]):
         finally:
             entry.end()
 
-    async def _serve_socket(self, socket: WebSocket) -> None:
+    async def _serve_socket(self, socket: Socket) -> None:
         if self._sockets >= self._max_sockets:
+            metrics.refused("sockets")
             refusal = PlainTextResponse(
                 "The server has reached its limit of open sockets; try again later.",
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -150,6 +151,7 @@ class Transport(GraphQL[Context, None]):
                 await socket.send_denial_response(refusal)
             return
         self._sockets += 1
+        metrics.socket_opened()
         try:
             await self.run(socket)
         except WebSocketDisconnect:
@@ -160,6 +162,7 @@ class Transport(GraphQL[Context, None]):
                 await socket.close(INTERNAL_ERROR, internal_sentence(id))
         finally:
             self._sockets -= 1
+            metrics.socket_closed(socket.close_code)
 
     def is_websocket_origin_allowed(self, request: Any, origin: str) -> bool:
         return True  # Who comes this far was let in at the door.

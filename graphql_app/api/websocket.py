@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from graphql import GraphQLError, OperationType
+from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
@@ -51,6 +52,7 @@ from graphql_app.errors import (
 from graphql_app.messages import Chunk
 
 TRY_AGAIN_LATER = 1013
+ABNORMAL = 1006
 FORBIDDEN = 4403
 INTERNAL_ERROR = 4500
 CLOSE_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two.
@@ -80,6 +82,7 @@ class Socket(WebSocket):
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
+        self.close_code = ABNORMAL
         self.id = request_id(self.headers.get(REQUEST_ID))
         self.send_directly = send
         self.write: Callable[[bytes], bool] = (scope.get("extensions") or {}).get(
@@ -93,6 +96,20 @@ class Socket(WebSocket):
     ) -> None:
         own = (REQUEST_ID.lower().encode(), self.id.encode())
         await super().accept(subprotocol, [*(headers or ()), own])
+
+    async def receive(self) -> Event:
+        message = await super().receive()
+        if message["type"] == "websocket.disconnect":
+            self._note_closing(message.get("code") or ABNORMAL)
+        return message
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        self._note_closing(code)
+        await super().close(code, reason)
+
+    def _note_closing(self, code: int) -> None:
+        if self.close_code == ABNORMAL:
+            self.close_code = code  # What comes first counts.
 
 
 class SocketAdapter(ASGIWebSocketAdapter):

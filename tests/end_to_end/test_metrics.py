@@ -12,10 +12,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from graphql_app.app import create_app
+from graphql_app.settings import Settings
 from tests.end_to_end.test_model_calls import CLEAR, KEY, STOP, asking
 from tests.processes import ServerProcess, serving
 from tests.providers import failing, saying, scripted_provider, stalling
-from tests.wire import PATIENCE_SECONDS, SEND, open_socket
+from tests.wire import PATIENCE_SECONDS, RESUME, SEND, Reply, open_socket
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -29,7 +31,7 @@ DONE = key("replies_total", status="DONE", code="")
 
 
 async def samples(server: ServerProcess) -> Samples:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         response = await client.get(f"{server.http}/metrics")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain; version=")
@@ -127,3 +129,105 @@ async def test_what_a_killed_worker_was_doing_is_forgotten_and_what_it_did_is_no
         for pid in three.workers():
             os.kill(pid, signal.SIGKILL)
     await until_counted(three, {STREAMING: 0.0, DONE: 1.0})
+
+
+async def test_operations_sockets_and_what_they_are_sent_are_counted() -> None:
+    with serving("--completion", "echo", "--word-delay", "0") as server:
+        async with open_socket(server.url) as socket:
+            reply = await socket.follow(SEND, draft("Grüße an alle"))
+            assert reply.message_id is not None
+            resume = {"message": {"id": reply.message_id, "content": "Grüße"}}
+            resumed = await socket.follow(RESUME, resume, Reply("Grüße"))
+            assert resumed.chunks[0]["text"] == " an alle"
+            await socket.subscribe("subscription { conversationEvents { __typename } }")
+            await socket.receive()
+            chunks = len(reply.chunks) + len(resumed.chunks)
+            await until_counted(server, {key("sockets"): 1.0, key("sockets_opened_total"): 1.0})
+        async with httpx.AsyncClient(base_url=server.http) as client:
+            await client.post("/graphql", json={"query": "{ nonsense }"})
+        sse = {"kind": "query", "transport": "http", "code": "GRAPHQL_VALIDATION_FAILED"}
+        stream = {"kind": "subscription", "transport": "websocket"}
+        found = await until_counted(
+            server,
+            {
+                key("operations_total", **stream, code="OK"): 2.0,
+                key("operations_total", **stream, code="CUT"): 1.0,
+                key("operations_total", **sse): 1.0,
+                key("operation_duration_seconds_count", kind="subscription"): 3.0,
+                key("sockets"): 0.0,
+                key("sockets_closed_total", code="1000"): 1.0,
+                key("chunks_sent_total"): float(chunks),
+                key("resumes_total"): 1.0,
+                key("replayed_bytes_total"): float(len(" an alle")),
+                key("followers"): 0.0,
+                key("processes"): 1.0,
+            },
+        )
+        assert found[key("bytes_sent_total")] > 100 * chunks
+        assert found[key("memory_bytes")] > 10_000_000
+        assert found[key("cpu_seconds_total")] > 0
+        assert any(name == "graphql_app_build" for name, _ in found)
+
+
+async def test_what_a_stream_that_still_runs_was_sent_counts_already() -> None:
+    with serving("--completion", "echo", "--word-delay", "0.01") as server:
+        async with open_socket(server.url) as socket:
+            await socket.follow(SEND, draft("word " * 3_000), most_chunks=100)
+            found = await samples(server)
+            assert found[key("chunks_sent_total")] >= 100
+            assert found[key("followers")] == 1
+            assert found[key("follower_lag_seconds_count")] >= 1
+            assert key(
+                "operations_total", kind="subscription", transport="websocket", code="OK"
+            ) not in (found)
+
+
+async def test_a_shared_stores_calls_are_timed_and_all_workers_count_together(
+    three: ServerProcess,
+) -> None:
+    for _ in range(6):
+        async with open_socket(three.url) as socket:
+            await socket.follow(SEND, draft())
+    found = await until_counted(
+        three,
+        {
+            key("sockets"): 0.0,
+            key("sockets_opened_total"): 6.0,
+            key("processes"): 3.0,
+            key("store_seconds_count", method="add"): 6.0,
+            key("store_seconds_count", method="finish"): 6.0,
+        },
+    )
+    assert found[key("memory_bytes")] > 3 * 10_000_000
+
+
+TOKEN = "a-token-of-prometheus"
+
+
+@pytest.mark.parametrize(
+    ("environment", "header", "status"),
+    [
+        ({"GRAPHQL_APP_METRICS_TOKEN": TOKEN}, "", 401),
+        ({"GRAPHQL_APP_METRICS_TOKEN": TOKEN}, f"Bearer {TOKEN}x", 401),
+        ({"GRAPHQL_APP_METRICS_TOKEN": TOKEN}, f"Basic {TOKEN}", 401),
+        ({"GRAPHQL_APP_METRICS_TOKEN": TOKEN}, f"Bearer {TOKEN}", 200),
+        (
+            {"GRAPHQL_APP_METRICS_TOKEN": TOKEN, "GRAPHQL_APP_PRODUCTION": "1"},
+            f"bearer {TOKEN}",
+            200,
+        ),
+        ({"GRAPHQL_APP_PRODUCTION": "1"}, "", 404),
+        ({}, "", 200),
+    ],
+)
+async def test_metrics_are_for_who_has_their_token_and_in_production_for_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], header: str, status: int
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    app = create_app(Settings())
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/metrics", headers={"Authorization": header} if header else {})
+    assert answer.status_code == status
+    assert TOKEN not in answer.text
