@@ -190,12 +190,12 @@ describe("a connection", () => {
   });
 
   test.each([
-    ["The server takes no more; try again in 30 s.", 30_000],
-    ["Too many messages; try again in 7 seconds.", 7000],
-    ["There are 100 sockets of yours.", 10_000],
-  ])("waits as long as a busy server wants: %j", async (reason, wait) => {
+    [4429, "The server takes no more; try again in 30 s.", 30_000],
+    [4429, "Too many messages; try again in 7 seconds.", 7000],
+    [1013, "There are 100 sockets of yours.", 10_000],
+  ])("waits as long as a busy server wants: %i %j", async (code, reason, wait) => {
     await newest().accept();
-    await newest().end(4429, reason);
+    await newest().end(code, reason);
     const state = connection.state();
     expect(state).toMatchObject({ kind: "reconnecting", reason });
     connection.check();

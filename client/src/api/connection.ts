@@ -15,8 +15,8 @@ const CONNECT = 8000;
 const RESTARTING = 1012;
 // What we sent was wrong, or is not allowed: it would be so again.
 const FATAL = new Set([1002, 1003, 1007, 1008, 1009, 4400, 4401, 4406, 4409]);
-// It has too much to do, or too much of us, and says for how long if it knows.
-const BUSY = 4429;
+// It cannot now, or has too much of us, and says why; and for how long, if it knows.
+const BUSY = new Set([1013, 4429]);
 const BUSY_SECONDS = 10;
 // The token is missing, wrong or no longer valid.
 const FORBIDDEN = 4403;
@@ -212,7 +212,7 @@ export class Connection {
       this.#become({ kind: "failed", reason: `${code} ${reason}`.trim() });
     } else if (code === FORBIDDEN) {
       this.#refused(reason, cameWithToken);
-    } else if (code === BUSY) {
+    } else if (BUSY.has(code)) {
       const [, seconds = BUSY_SECONDS] = /(\d+) s(econds?)?\b/.exec(reason) ?? [];
       // A little later, and not together with the other windows.
       this.#retryIn(Number(seconds) * 1000 + backoff(2), reason);
