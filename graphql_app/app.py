@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from limits.aio.storage import Storage
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -26,6 +27,7 @@ from graphql_app import metrics
 from graphql_app.access.hosts import Hosts
 from graphql_app.access.origins import Origins
 from graphql_app.access.proxies import Proxies
+from graphql_app.access.quotas import Quotas
 from graphql_app.api.failures import internal_sentence, noted
 from graphql_app.api.journal import Journal
 from graphql_app.api.schema import new_schema
@@ -89,6 +91,21 @@ class Application(Starlette):
             await super().__call__(scope, receive, send)
 
 
+def _counters(store: Store) -> Storage | None:
+    """Where rates are counted: in the Redis of the store, for all processes; None: in this one."""
+    pool = getattr(store, "pool", None)
+    if pool is None:
+        return None
+    from limits.aio.storage import RedisStorage
+
+    return RedisStorage(
+        "async+redis://",  # The pool knows the server, and which one Sentinels mean.
+        implementation="redispy",
+        key_prefix="graphql-app",
+        connection_pool=pool,
+    )
+
+
 def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlette:
     """The ASGI application that the settings describe; it runs inside its lifespan.
 
@@ -132,6 +149,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         init_timeout_seconds=settings.connection_init_seconds,
         tokens=tokens,
         journal=journal,
+        quotas=Quotas(settings.rates, _counters(store)),
         shutdown=shutdown,
     )
     shutdown.at(Phase.HURRIED, chat.hurry)

@@ -14,7 +14,7 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from graphql_app import metrics
@@ -23,6 +23,7 @@ from graphql_app.errors import (
     ChatError,
     FencedError,
     MessageNotFoundError,
+    RateLimitedError,
     StoreUnavailableError,
     TooManyRepliesError,
 )
@@ -55,6 +56,17 @@ from graphql_app.wakeup import Wakeup
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Toll(Protocol):
+    """Counts what somebody begins, so that it does not become too much."""
+
+    async def refusal(self) -> ChatError | None:
+        """Counts a reply that is about to begin; why it may not, or None."""
+
+    def give_back(self) -> None:
+        """It did not begin."""
+
 
 Adding: TypeAlias = Callable[[int, Lease], Awaitable[Added]]
 """Stores a reply, given how many renewals were begun, and the lease that it shall stream under."""
@@ -122,14 +134,20 @@ class ChatService:
 
     # Sending and following.
 
-    async def send(self, owner: str, id: str, conversation_id: str, content: str) -> Following:
+    async def send(
+        self, owner: str, id: str, conversation_id: str, content: str, toll: Toll | None = None
+    ) -> Following:
         """Stores a user's message, starts its reply and follows that from the beginning.
 
         Sending one id again joins the reply, whoever sends it and whenever.
 
+        Args:
+            toll: is paid for a new reply only; what it refuses is not stored.
+
         Raises:
             MessageIdConflictError, MessageClearedError: the id was used before.
             TooManyRepliesError: a new reply is more than may stream; nothing was stored.
+            RateLimitedError: the toll says so; nothing was stored.
         """
         self._limits.check_id("id", id)
         self._limits.check_id("conversationId", conversation_id)
@@ -140,9 +158,11 @@ class ChatService:
         def add(renewals: int, lease: Lease) -> Awaitable[Added]:
             return self._store.add(Draft(message, conversation, content, reply, renewals), lease)
 
-        return await self._answer(reply, add, unless=message)
+        return await self._answer(reply, add, unless=message, toll=toll)
 
-    async def regenerate(self, owner: str, id: str, message_id: str) -> Following:
+    async def regenerate(
+        self, owner: str, id: str, message_id: str, toll: Toll | None = None
+    ) -> Following:
         """Starts another reply to a user's message and follows it from the beginning.
 
         Asking for one reply again joins it, whoever asks and whenever.
@@ -150,6 +170,7 @@ class ChatService:
         Args:
             id: the new reply's.
             message_id: the user's message, or one of its replies.
+            toll: as for `send`.
 
         Raises:
             MessageNotFoundError: there is no such message.
@@ -165,11 +186,13 @@ class ChatService:
         def add(renewals: int, lease: Lease) -> Awaitable[Added]:
             return self._store.add_reply(ReplyDraft(message, reply, token, renewals), lease)
 
-        return await self._answer(reply, add, unless=reply)
+        return await self._answer(reply, add, unless=reply, toll=toll)
 
-    async def _answer(self, reply: Ref, add: Adding, *, unless: Ref) -> Following:
+    async def _answer(
+        self, reply: Ref, add: Adding, *, unless: Ref, toll: Toll | None
+    ) -> Following:
         # The client may leave at any moment; what it sent is stored and answered all the same.
-        added = await asyncio.shield(self._detached(self._begin(reply, add, unless)))
+        added = await asyncio.shield(self._detached(self._begin(reply, add, unless, toll)))
         return self._audiences.follow(added.reply, 0, is_new=added.created)
 
     async def resume(
@@ -301,7 +324,7 @@ class ChatService:
 
     # Producing.
 
-    async def _begin(self, reply: Ref, add: Adding, unless: Ref) -> Added:
+    async def _begin(self, reply: Ref, add: Adding, unless: Ref, toll: Toll | None) -> Added:
         """Stores a reply and starts its producer.
 
         Runs detached, so that a client that leaves cannot come between the two.
@@ -314,10 +337,24 @@ class ChatService:
             if reply in self._running:
                 added, _ = await self._add(add)
                 return added
-            full = self._full_for(reply.owner)
-            if full is not None and await self._store.message(unless) is None:
-                raise full
-            return await self._start(reply, add)
+            refusal: ChatError | None = self._full_for(reply.owner)
+            is_paid = False
+            if refusal is None and toll is not None:
+                refusal = await toll.refusal()
+                is_paid = refusal is None
+            # Whoever repeats a send gets its reply, however much there is.
+            if refusal is not None and await self._store.message(unless) is None:
+                if isinstance(refusal, RateLimitedError):
+                    metrics.refused("rate")
+                raise refusal
+            is_new = False
+            try:
+                added = await self._start(reply, add)
+                is_new = added.created
+            finally:
+                if toll is not None and is_paid and not is_new:
+                    toll.give_back()
+            return added
 
     def _full_for(self, owner: str) -> TooManyRepliesError | None:
         """Why an owner may not have one more reply, or None."""

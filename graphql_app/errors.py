@@ -10,6 +10,7 @@
     │   ├── TooManyRepliesError       TOO_MANY_REPLIES
     │   ├── TooManyOperationsError    TOO_MANY_OPERATIONS
     │   ├── DocumentTooCostlyError    DOCUMENT_TOO_COSTLY
+    │   ├── RateLimitedError          RATE_LIMITED
     │   ├── UnauthenticatedError      UNAUTHENTICATED
     │   ├── KeysUnavailableError      AUTHENTICATION_UNAVAILABLE
     │   └── StoreUnavailableError     STORE_UNAVAILABLE
@@ -124,6 +125,20 @@ class DocumentTooCostlyError(ChatError):
         super().__init__(f"The document is too costly: it has more than {limit:,} {bound}.")
         self.bound = bound
         self.limit = limit
+
+
+class RateLimitedError(ChatError):
+    """Somebody did something too often; nothing was stored."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, what: str, per_minute: int, retry_seconds: int) -> None:
+        unit = "second" if retry_seconds == 1 else "seconds"
+        super().__init__(
+            f"These are more than {per_minute:,} {what} a minute; "
+            f"try again in {retry_seconds} {unit}."
+        )
+        self.retry_seconds = retry_seconds
 
 
 class UnauthenticatedError(ChatError):

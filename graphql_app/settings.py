@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from graphql_app.access.hosts import ANY, read_host
 from graphql_app.access.origins import read_origin
 from graphql_app.access.proxies import read_network
+from graphql_app.access.quotas import Rates
 from graphql_app.access.tokens import Tokens, tokens_from
 from graphql_app.errors import ConfigurationError
 from graphql_app.limits import Limits
@@ -29,12 +30,15 @@ SECRETS = frozenset(
 
 DEFAULTS = Limits()
 PATIENCE = Patience()
+RATES = Rates()
 
 ENTRY = "entry"
 """The type of an error whose sentence names the entry of a list that is wrong."""
 PASSWORD = re.compile(r"://[^:/@]*:([^/]+)@")
 
 Count = Annotated[int, Ge(1)]
+Rate = Annotated[int, Ge(0)]
+"""0: without limit."""
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
 
@@ -119,6 +123,22 @@ class Settings(BaseSettings):
     request_seconds: Seconds = PATIENCE.request_seconds
     unread_seconds: Seconds = PATIENCE.unread_seconds
     deflate: bool = False
+
+    max_sends_per_minute: Rate = RATES.sends_per_minute
+    max_requests_per_minute: Rate = RATES.requests_per_minute
+    max_sockets_per_owner: Rate = RATES.sockets_per_owner
+    max_sockets_per_address: Rate = RATES.sockets_per_address
+    max_messages_per_second: Rate = RATES.messages_per_second
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(
+            sends_per_minute=self.max_sends_per_minute,
+            requests_per_minute=self.max_requests_per_minute,
+            sockets_per_owner=self.max_sockets_per_owner,
+            sockets_per_address=self.max_sockets_per_address,
+            messages_per_second=self.max_messages_per_second,
+        )
 
     def allows(self, switch: Literal["introspection", "playground", "suggestions"]) -> bool:
         """Whether something for developers is there: as it is set, or else unless in production."""

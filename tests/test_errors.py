@@ -14,6 +14,7 @@ from graphql_app.errors import (
     MessageClearedError,
     MessageIdConflictError,
     MessageNotFoundError,
+    RateLimitedError,
     ReplyStreamingError,
     StoreUnavailableError,
     TooManyOperationsError,
@@ -72,6 +73,16 @@ from graphql_app.messages import ReplyErrorCode
             "The document is too costly: it has more than 1,000 tokens.",
         ),
         (
+            RateLimitedError("sends", 1_200, 7),
+            "RATE_LIMITED",
+            "These are more than 1,200 sends a minute; try again in 7 seconds.",
+        ),
+        (
+            RateLimitedError("requests", 1, 1),
+            "RATE_LIMITED",
+            "These are more than 1 requests a minute; try again in 1 second.",
+        ),
+        (
             UnauthenticatedError(),
             "UNAUTHENTICATED",
             "A valid token is required.",
@@ -116,6 +127,7 @@ def test_there_is_no_expected_failure_but_those_drawn_in_the_tree() -> None:
         "TooManyRepliesError": "TOO_MANY_REPLIES",
         "TooManyOperationsError": "TOO_MANY_OPERATIONS",
         "DocumentTooCostlyError": "DOCUMENT_TOO_COSTLY",
+        "RateLimitedError": "RATE_LIMITED",
         "UnauthenticatedError": "UNAUTHENTICATED",
         "KeysUnavailableError": "AUTHENTICATION_UNAVAILABLE",
         "StoreUnavailableError": "STORE_UNAVAILABLE",

@@ -73,6 +73,11 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "request_seconds": 15.0,
         "unread_seconds": 15.0,
         "deflate": False,
+        "max_sends_per_minute": 120,
+        "max_requests_per_minute": 3_000,
+        "max_sockets_per_owner": 100,
+        "max_sockets_per_address": 500,
+        "max_messages_per_second": 100,
     }
 
 

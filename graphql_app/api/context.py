@@ -7,9 +7,25 @@ from typing import TypeAlias
 import strawberry
 
 from graphql_app.access.caller import NOBODY, Caller
+from graphql_app.access.quotas import Quotas
 from graphql_app.api.journal import Entry
 from graphql_app.api.requests import Document
 from graphql_app.chat import ChatService
+from graphql_app.errors import RateLimitedError
+
+
+@dataclass(frozen=True, slots=True)
+class SendToll:
+    """What a caller pays for a new reply."""
+
+    quotas: Quotas
+    caller: Caller
+
+    async def refusal(self) -> RateLimitedError | None:
+        return await self.quotas.send(self.caller)
+
+    def give_back(self) -> None:
+        self.quotas.not_sent(self.caller)
 
 
 @dataclass(slots=True)
@@ -30,11 +46,16 @@ class Context:
     takes_feed: bool = False
     lasts: bool = False
     entry: Entry | None = None
+    quotas: Quotas | None = None
 
     def about(self, **ids: str | None) -> None:
         """Tells the journal which messages the operation is about."""
         if self.entry is not None:
             self.entry.about(**ids)
+
+    @property
+    def toll(self) -> SendToll | None:
+        return None if self.quotas is None else SendToll(self.quotas, self.caller)
 
     @property
     def owner(self) -> str:

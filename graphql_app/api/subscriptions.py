@@ -37,7 +37,7 @@ class Subscription:
         context = info.context
         context.about(message=message.id, conversation=message.conversation_id)
         chunks = await context.chat.send(
-            context.owner, message.id, message.conversation_id, message.content
+            context.owner, message.id, message.conversation_id, message.content, context.toll
         )
         context.about(reply=chunks.ref.id)
         context.sent()
@@ -55,7 +55,9 @@ class Subscription:
     async def regenerate_message(self, info: Info, message: RegenerateInput) -> Following:
         context = info.context
         context.about(message=message.message_id, reply=message.id)
-        chunks = await context.chat.regenerate(context.owner, message.id, message.message_id)
+        chunks = await context.chat.regenerate(
+            context.owner, message.id, message.message_id, context.toll
+        )
         context.sent()
         return chunks
 

@@ -33,6 +33,7 @@ from strawberry.types.execution import PreExecutionError
 from graphql_app import metrics
 from graphql_app.access.caller import Caller
 from graphql_app.access.jwks import PAUSE_SECONDS
+from graphql_app.access.quotas import Quotas
 from graphql_app.access.tokens import EXPIRED, MISSING, Tokens, bearer
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import encode_json
@@ -61,9 +62,17 @@ from graphql_app.api.websocket import (
     SocketHandler,
 )
 from graphql_app.chat import ChatService
-from graphql_app.errors import ChatError, KeysUnavailableError, UnauthenticatedError
+from graphql_app.errors import (
+    ChatError,
+    KeysUnavailableError,
+    RateLimitedError,
+    UnauthenticatedError,
+)
 from graphql_app.pages import PLAYGROUND, Pages
 from graphql_app.shutdown import Phase, Shutdown
+
+RETRY_SECONDS = 10
+"""After how long it may be of use to try again with a socket, of which there were too many."""
 
 METHOD_NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
 
@@ -77,6 +86,7 @@ class Transport(GraphQL[Context, None]):
         max_body_bytes: the largest request body.
         max_sockets: how many sockets may be open; one more is refused with 503.
         tokens: checks who comes; None: whoever comes may.
+        quotas: say how often.
         journal: is told of each operation.
         shutdown: ends event streams when it is at DRAINING. (Sockets are closed by the server.)
     """
@@ -96,6 +106,7 @@ class Transport(GraphQL[Context, None]):
         max_operations_per_socket: int,
         init_timeout_seconds: float,
         tokens: Tokens | None = None,
+        quotas: Quotas | None = None,
         journal: Journal | None = None,
         shutdown: Shutdown | None = None,
     ) -> None:
@@ -115,6 +126,7 @@ class Transport(GraphQL[Context, None]):
         self._max_body_bytes = max_body_bytes
         self._max_sockets = max_sockets
         self._tokens = tokens
+        self.quotas = quotas or Quotas()
         self.journal = journal or Journal()
         self._shutdown = shutdown or Shutdown()
         self._sockets = 0
@@ -150,6 +162,17 @@ class Transport(GraphQL[Context, None]):
             with suppress(WebSocketDisconnect):
                 await socket.send_denial_response(refusal)
             return
+        address = _address_of(socket)
+        if not self.quotas.enter_address(address):
+            refusal = PlainTextResponse(
+                f"There are {self.quotas.rates.sockets_per_address:,} sockets of your address "
+                "already; close some, or try again later.",
+                HTTPStatus.TOO_MANY_REQUESTS,
+                {"Retry-After": f"{RETRY_SECONDS}"},
+            )
+            with suppress(WebSocketDisconnect):
+                await socket.send_denial_response(refusal)
+            return
         self._sockets += 1
         metrics.socket_opened()
         try:
@@ -163,6 +186,7 @@ class Transport(GraphQL[Context, None]):
         finally:
             self._sockets -= 1
             metrics.socket_closed(socket.close_code)
+            self.quotas.leave_address(address)
 
     def is_websocket_origin_allowed(self, request: Any, origin: str) -> bool:
         return True  # Who comes this far was let in at the door.
@@ -177,8 +201,18 @@ class Transport(GraphQL[Context, None]):
             if self.should_render_graphql_ide(request):
                 return await self.render_graphql_ide(request)  # The page asks for a token itself.
             # Before the body is read.
-            caller = await self.caller(_token_of(request), _address_of(request))
-            return await self.run(request, Context(self._chat, caller))
+            address = _address_of(request)
+            await self.quotas.check_request(address)
+            caller = await self.caller(_token_of(request), address)
+            return await self.run(request, Context(self._chat, caller, quotas=self.quotas))
+        except RateLimitedError as error:
+            request.entry.failed(error.code)
+            return self._refusal(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                str(error),
+                {"Retry-After": f"{error.retry_seconds}"},
+                error.code,
+            )
         except UnauthenticatedError as error:
             request.entry.failed(error.code)
             return self._refusal(HTTPStatus.UNAUTHORIZED, str(error), challenge(error), error.code)
@@ -221,7 +255,8 @@ class Transport(GraphQL[Context, None]):
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
         # Of a socket, whose caller comes with connection_init.
-        return Context(self._chat, Caller(address=_address_of(request)))
+        caller = Caller(address=_address_of(request))
+        return Context(self._chat, caller, quotas=self.quotas)
 
     async def caller(self, token: str | None, address: str) -> Caller:
         """Who comes with a token.

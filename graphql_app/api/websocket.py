@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from time import monotonic
 from typing import Any, Protocol, cast
 
 from graphql import GraphQLError, OperationType
@@ -30,6 +31,7 @@ from strawberry.types import ExecutionResult
 from graphql_app import metrics
 from graphql_app.access.caller import Caller
 from graphql_app.access.expiry import Expiry
+from graphql_app.access.quotas import Pace, Quotas
 from graphql_app.access.tokens import EXPIRED, token_in
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import Feed, encode_json
@@ -66,7 +68,9 @@ CLOSED = (WebSocketDisconnect, OSError, RuntimeError)
 
 
 class Callers(Protocol):
-    """Where it is known who comes."""
+    """Where it is known who comes, and how often he may."""
+
+    quotas: Quotas
 
     async def caller(self, token: str | None, address: str) -> Caller:
         """Who comes with a token.
@@ -125,11 +129,15 @@ class SocketAdapter(ASGIWebSocketAdapter):
         self.id = response.id
         self.send_directly = response.send_directly
         self.write = response.write
+        self._pace: Pace | None = view.quotas.pace()
 
     async def iter_json(
         self, *, ignore_parsing_errors: bool = False
     ) -> AsyncGenerator[object, None]:
         while (message := await self.ws.receive())["type"] != "websocket.disconnect":
+            if self._pace is not None and (wait := self._pace.wait_seconds(monotonic())):
+                # Meanwhile the server does not read on, and the client has to wait, too.
+                await asyncio.sleep(wait)
             if self._is_closed:
                 return  # What comes behind a goodbye of ours is not done any more.
             if (text := message.get("text")) is None:
@@ -254,6 +262,11 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             if not self.connection_init_received:
                 callers = cast(Callers, self.view)
                 caller = await callers.caller(token_in(payload), self.context.caller.address)
+                if not callers.quotas.enter_owner(caller.owner):
+                    await self.websocket.close(
+                        TRY_AGAIN_LATER, "There are too many sockets of this owner; close some."
+                    )
+                    return
                 self.context.caller = caller
                 if caller.expires_at is not None:
                     self._expiry = Expiry(caller.expires_at, self._expire)
@@ -284,6 +297,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         await self.websocket.close(FORBIDDEN, EXPIRED)
 
     async def shutdown(self) -> None:
+        # Before its connection_init, and when that was refused, the owner is nobody.
+        cast(Callers, self.view).quotas.leave_owner(self.context.owner)
         if self._expiry is not None:
             self._expiry.cancel()
         if self._ending is not None:

@@ -286,6 +286,8 @@ class RedisStore:
         is_volatile: bool,
     ) -> None:
         self._shown = shown
+        self.pool = pool
+        """Its connections, for others who count something there."""
         self._keep = "" if keep is None else str(int(keep.total_seconds() * 1000))
         self._is_volatile = is_volatile
         self._watchers: Watchers[str] = Watchers()
