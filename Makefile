@@ -2,11 +2,13 @@
 # Each sets up what it needs, once.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve serve-local local-model dev test chaos soak bench check browser format lint types fresh lock schema reload clean
+.PHONY: help setup serve serve-local local-model dev test chaos soak bench check floors sbom licences browser format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
 PAGE := graphql_app/static/index.html
 SOURCES := graphql_app tests benchmarks deploy docs README.md CONTRIBUTING.md
+FLOORS := tests/access tests/api tests/completions tests/contracts tests/stores tests/test_app.py tests/test_client.py \
+  tests/test_logs.py tests/test_metrics.py tests/test_server.py tests/test_settings.py
 CLIENT := $(shell find client/src -type f) client/index.html client/playground.html client/tsconfig.json client/vite.config.ts
 
 help: ## Lists these targets.
@@ -42,6 +44,19 @@ check: export CI = true
 check: setup local-model benchmarks/peers/node_modules/.ready lint types fresh browser ## Runs all that CI runs.
 	cd client && npm run --silent test
 	$(BIN)/pytest
+
+floors: .venv/.ready ## Tests with the lowest versions that pyproject.toml allows, in .venv-floors.
+	$(BIN)/python deploy/dependencies.py floors > .venv/floors.txt
+	python3 -m venv --clear .venv-floors
+	.venv-floors/bin/pip install --quiet --disable-pip-version-check -c .venv/floors.txt -e '.[sql,redis,llm,otel,dev]'
+	.venv-floors/bin/pytest -q $(FLOORS)
+
+sbom: setup ## Writes dist/sbom.json, the list of what is installed with the program, in CycloneDX.
+	mkdir -p dist
+	$(BIN)/python deploy/dependencies.py sbom > dist/sbom.json
+
+licences: setup ## Writes docs/licences.md.
+	$(BIN)/python deploy/dependencies.py licences > docs/licences.md
 
 browser: setup ## Runs the tests of the browser client in Chromium, and weighs its page.
 	cd client && npm run --silent size
@@ -80,7 +95,7 @@ lock: .venv/.ready ## Locks the dependencies anew, with names, versions and hash
 	  --no-emit-trusted-host --output-file requirements.txt pyproject.toml
 
 clean: ## Removes what the other targets made.
-	rm -rf .venv client/node_modules graphql_app/static
+	rm -rf .venv .venv-floors client/node_modules graphql_app/static
 
 .venv/.ready: requirements.txt pyproject.toml
 	python3 -m venv .venv
