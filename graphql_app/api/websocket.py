@@ -301,6 +301,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         cast(Callers, self.view).quotas.leave_owner(self.context.owner)
         if self._expiry is not None:
             self._expiry.cancel()
+            self._expiry = None  # It refers to this object, which would wait for the collector.
         if self._ending is not None:
             self._ending.cancel()
         await super().shutdown()

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from graphql_app.access.caller import Caller
+from graphql_app.access.expiry import Expiry
 from graphql_app.access.jwks import PAUSE_SECONDS, KeySet
 from graphql_app.access.keys import OneKey, key_from_secret
 from graphql_app.access.tokens import EXPIRED, Tokens, tokens_from
@@ -27,6 +28,7 @@ from graphql_app.pages import Pages
 from tests.api.sockets import Conversation, Reply
 from tests.chats import PATIENCE_SECONDS, running_chat, settled
 from tests.faults import FaultyStore, ImmediateStore
+from tests.objects import alive
 from tests.tokens import RSA, SECRET, jwk, token
 from tests.wire import eventually
 
@@ -132,6 +134,45 @@ async def test_what_comes_behind_the_end_of_a_token_is_not_done(
         assert stored is not None
         assert stored.status == "STREAMING"
         assert socket.texts == []
+
+
+async def test_what_comes_behind_a_frame_for_which_a_socket_is_closed_is_not_done(
+    reply: Reply, chat: ChatService, store: FaultyStore
+) -> None:
+    socket = Conversation(schema, chat, None, Ending(60))
+    async with socket.opened("abc"):
+        socket.say([])
+        socket.subscribe(STOP)
+        assert (await closed(socket))[0] == 4400
+        await settled()
+        stored = await store.message(reply.ref)
+        assert stored is not None
+        assert stored.status == "STREAMING"
+
+
+async def test_a_second_token_is_not_even_looked_at(chat: ChatService) -> None:
+    tokens = Ending(60)
+    socket = Conversation(schema, chat, None, tokens)
+    async with socket.opened("abc"):
+        socket.say({"type": "connection_init", "payload": {"authorization": "def"}})
+        assert (await closed(socket))[0] == 4429
+    assert [token for token, _ in tokens.came] == ["abc"]
+
+
+async def test_a_client_that_reads_nothing_and_leaves_leaves_nothing_behind(
+    chat: ChatService,
+) -> None:
+    socket = Conversation(schema, chat, None, Ending(0.1))
+    async with socket.opened("abc"):
+        gate = socket.holding()
+        await gate.reached()  # With the goodbye.
+
+
+async def test_a_socket_that_is_left_leaves_no_timer_behind(chat: ChatService) -> None:
+    before = alive(Expiry)
+    async with Conversation(schema, chat, None, Ending(3_600)).opened("abc"):
+        assert alive(Expiry) == before + 1
+    assert alive(Expiry) == before
 
 
 async def test_an_operation_is_refused_after_the_end_of_a_token_even_if_no_timer_has_told_it(
@@ -275,10 +316,14 @@ async def test_a_stream_that_is_left_closes_what_it_reads_and_its_timer() -> Non
         finally:
             is_closed.set()
 
+    before = alive(Expiry)
     stream = until(time.time() + 60, source())
     await anext(stream)
+    assert alive(Expiry) == before + 1
     await stream.aclose()
     assert is_closed.is_set()
+    del stream
+    assert alive(Expiry) == before
 
 
 async def test_a_failure_that_looks_like_the_end_of_a_token_is_none() -> None:
