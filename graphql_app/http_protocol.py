@@ -51,6 +51,7 @@ class RequestProtocol(HttpToolsProtocol):
         self._patience = patience
         self._deadline: Deadline | None = None
         self._unread: Unread | None = None
+        self._running: RequestResponseCycle | None = None
         self._refusal: tuple[HTTPStatus, str] | None = None
         self._is_receiving = False
         self._is_in_body = False
@@ -74,6 +75,12 @@ class RequestProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._call_off()
+        # uvicorn tells it the newest only, and lets those before it write on.
+        for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
         self.resume_writing()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
@@ -171,6 +178,10 @@ class RequestProtocol(HttpToolsProtocol):
         self._silent_bytes = 0
         self._call_off()
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -4,6 +4,8 @@ Every 64 KiB buy more time: a slow line can carry a whole reply, and a trickle h
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,11 +72,20 @@ class Unread(Deadline):
     def _look(self) -> None:
         left = _untaken_bytes(self._transport)
         if left > self._left - PROGRESS_BYTES:
-            self._transport.abort()
+            reset(self._transport)
             return
         self._left = left
         self.put_off()
         self._ring()
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """Ends a connection at once, with all that the system holds of it."""
+    with suppress(OSError, AttributeError):
+        # Otherwise the system would go on trying to deliver that.
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _untaken_bytes(transport: asyncio.WriteTransport) -> int:
@@ -85,10 +96,10 @@ def _untaken_bytes(transport: asyncio.WriteTransport) -> int:
     return transport.get_write_buffer_size() + _held_by_system(transport.get_extra_info("socket"))
 
 
-def _held_by_system(socket: Any) -> int:
+def _held_by_system(connection: Any) -> int:
     with suppress(ImportError, OSError, AttributeError):
         from fcntl import ioctl
         from termios import TIOCOUTQ
 
-        return int.from_bytes(ioctl(socket.fileno(), TIOCOUTQ, bytes(4)), "little")
+        return int.from_bytes(ioctl(connection.fileno(), TIOCOUTQ, bytes(4)), "little")
     return 0

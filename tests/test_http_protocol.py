@@ -342,6 +342,24 @@ async def test_only_so_many_requests_wait_for_the_one_before_them() -> None:
         assert (await line.rest()).count(b"HTTP/1.1 200 ") == MAX_PIPELINED + 1
 
 
+async def test_who_is_answered_hears_that_the_client_left_also_if_others_wait_behind_it() -> None:
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def wait(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        began.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    async with serving(wait) as dial:
+        line = await dial()
+        await line.say(GET * 3)
+        await asyncio.wait_for(began.wait(), PATIENCE_SECONDS)
+        line.writer.transport.abort()
+        await asyncio.wait_for(left.wait(), PATIENCE_SECONDS)
+
+
 # Order and sense.
 
 
