@@ -4,9 +4,11 @@ import math
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from http.client import HTTPException
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal
 
 from graphql_app.access.jwks import fetched, keys_from
 from graphql_app.access.tokens import LEEWAY_SECONDS
@@ -20,6 +22,12 @@ LEAST_BITS = 100
 """How many bits a secret must have at least, by how often each of its characters occurs in it.
 
 48 random bytes in Base64 have more than 300, `change-me` 39 times more than 2, a sentence too."""
+
+FOR_DEVELOPERS: tuple[Literal["introspection", "playground", "suggestions"], ...] = (
+    "introspection",
+    "playground",
+    "suggestions",
+)
 
 WIDEST_PREFIX = {4: 8, 6: 16}
 """How long the prefix of a proxies' network must be, by the version of IP."""
@@ -39,6 +47,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield origins(settings)
     yield proxies(settings)
     yield production(settings)
+    yield rates(settings)
     yield metrics(settings)
     yield log(settings)
 
@@ -205,7 +214,32 @@ def production(settings: Settings) -> Finding:
             "What is for developers is on, such as introspection, suggestions and open metrics.",
             f"Set {PREFIX}PRODUCTION=true.",
         )
+    shown = [name for name in FOR_DEVELOPERS if settings.allows(name)]
+    if settings.production and shown:
+        return warn(
+            "access.production",
+            f"{' and '.join(shown)} {'are' if len(shown) > 1 else 'is'} on, in production.",
+            "Take that out, unless strangers shall see what the API has.",
+        )
     return ok("access.production", f"production is {'on' if settings.production else 'off'}.")
+
+
+def rates(settings: Settings) -> Finding:
+    """Whether anybody may do anything as often as he likes."""
+    unbounded = [f"max_{name}" for name, rate in asdict(settings.rates).items() if rate == 0]
+    if unbounded and _is_public(settings):
+        return warn(
+            "access.rates",
+            f"{', '.join(unbounded)}: 0, which is any number.",
+            "Leave it as it usually is, or set it to what your busiest user needs.",
+        )
+    together = settings.store.startswith("redis")
+    who = "All processes count together" if together else "Each process counts for itself"
+    return ok(
+        "access.rates",
+        f"Sends in a minute: {settings.max_sends_per_minute or 'any number'}, by an owner or, if "
+        f"no token is needed, an address. {who}.",
+    )
 
 
 def metrics(settings: Settings) -> Finding:

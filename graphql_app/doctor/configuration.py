@@ -119,6 +119,20 @@ def _sizes(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("settings.sizes", "The longest reply fits into the largest message.")
+    if settings.deflate:
+        yield warn(
+            "settings.deflate",
+            "Messages on sockets are deflated: each takes three times the memory, and events twice "
+            "the time.",
+            f"Take {PREFIX}DEFLATE out, unless your users' lines are the narrowest place.",
+        )
+    if settings.max_connections < settings.max_sockets:
+        yield warn(
+            "settings.connections",
+            f"{settings.max_sockets:,} sockets are let in, and only {settings.max_connections:,} "
+            "connections.",
+            f"Set {PREFIX}MAX_CONNECTIONS to somewhat more than {PREFIX}MAX_SOCKETS.",
+        )
 
 
 def _count(number: int, one: str, many: str) -> str:

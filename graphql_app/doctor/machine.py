@@ -21,6 +21,9 @@ SPARE_FILES = 100
 SOCKET_BYTES = 30 * 1024
 """What an open socket with an idle subscription costs; docs/performance.md measures it."""
 
+DEFLATING_SOCKET_BYTES = 70 * 1024
+"""The same where messages are deflated."""
+
 PROCESS_BYTES = 120 * 1024 * 1024
 """What a process has before anybody comes, with a model's packages."""
 
@@ -56,31 +59,33 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def files(settings: Settings, limits: tuple[int, int]) -> Finding:
-    """Whether a process may open as many files as it is allowed to have sockets.
+    """Whether a process may open as many files as it is allowed to have connections.
 
     Args:
         limits: the soft limit, and the hard one, up to which the soft one can be raised.
     """
     soft, hard = (float("inf") if limit == resource.RLIM_INFINITY else limit for limit in limits)
-    needed = settings.max_sockets + SPARE_FILES
+    needed = settings.max_connections + SPARE_FILES
     if soft >= needed:
         return ok("limits.files", f"A process may open {soft:,g} files, and needs {needed:,}.")
     way = (
         f"`ulimit -n {needed}` before the start, LimitNOFILE={needed} with systemd, `ulimits` with "
-        f"Compose; or {PREFIX}MAX_SOCKETS={max(1, int(soft) - SPARE_FILES)}"
+        f"Compose; or {PREFIX}MAX_CONNECTIONS={max(1, int(soft) - SPARE_FILES)}"
     )
     if hard < needed:
         way += f". The hard limit is {hard:,g}, which root can raise"
     return warn(
         "limits.files",
-        f"A process may open {soft:,g} files; {settings.max_sockets:,} sockets need {needed:,}.",
+        f"A process may open {soft:,g} files; {settings.max_connections:,} connections need "
+        f"{needed:,}.",
         f"{way}.",
     )
 
 
 def memory(settings: Settings, available: int | None) -> Finding:
     """Whether there is memory for as many clients as are let in."""
-    each = PROCESS_BYTES + settings.max_sockets * SOCKET_BYTES + settings.max_replies * REPLY_BYTES
+    socket_bytes = DEFLATING_SOCKET_BYTES if settings.deflate else SOCKET_BYTES
+    each = PROCESS_BYTES + settings.max_sockets * socket_bytes + settings.max_replies * REPLY_BYTES
     needed = settings.workers * each
     sentence = (
         f"{settings.max_sockets:,} sockets and {settings.max_replies:,} replies in each of "

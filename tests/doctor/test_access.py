@@ -60,6 +60,8 @@ def test_a_server_that_is_set_up_for_the_internet_has_neither() -> None:
         ("access.proxies", Level.WARN, {"trusted_proxies": "0.0.0.0/0"}),
         ("access.proxies", Level.WARN, {"trusted_proxies": "10.0.0.2,::/0"}),
         ("access.production", Level.WARN, {**HOST, "open": True}),
+        ("access.production", Level.WARN, {"production": True, "introspection": True}),
+        ("access.rates", Level.WARN, {**HOST, "open": True, "max_sends_per_minute": 0}),
         ("access.metrics", Level.WARN, {**HOST, "open": True}),
         ("access.log", Level.WARN, {"log_content": True}),
     ],
@@ -77,6 +79,7 @@ def test_what_is_dangerous_is_found(name: str, level: Level, values: dict[str, A
         ("access.proxies", {"trusted_proxies": "10.0.0.0/8"}),
         ("access.metrics", {**HOST, "open": True, "metrics_token": "x" * 40}),
         ("access.hosts", {**HOST, "open": True, "hosts": "chat.example.com"}),
+        ("access.rates", {"max_sends_per_minute": 0}),
         ("access.origins", {"origins": "http://localhost:5173"}),
     ],
 )

@@ -31,6 +31,8 @@ def test_the_usual_settings_fit_each_other() -> None:
         ("settings.completion", Level.WARN, {"completion": "echo", "max_history_tokens": 10}),
         ("settings.sizes", Level.WARN, {"max_reply_length": 500_000}),
         ("settings.sizes", Level.WARN, {"max_message_bytes": 65_536}),
+        ("settings.deflate", Level.WARN, {"deflate": True}),
+        ("settings.connections", Level.WARN, {"max_connections": 9_000}),
         ("settings.lease", Level.WARN, {"lease_seconds": 2, "store": "sqlite:///chat.db"}),
     ],
 )

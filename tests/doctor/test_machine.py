@@ -18,9 +18,9 @@ from tests.servers import free_port
 @pytest.mark.parametrize(
     ("limits", "level", "advice"),
     [
-        ((1_024, 1_048_576), Level.WARN, "ulimit -n 10100"),
+        ((1_024, 1_048_576), Level.WARN, "ulimit -n 12100"),
         ((1_024, 4_096), Level.WARN, "hard limit is 4,096"),
-        ((10_100, 10_100), Level.OK, ""),
+        ((12_100, 12_100), Level.OK, ""),
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), Level.OK, ""),
     ],
 )
@@ -41,6 +41,11 @@ def test_too_little_memory_for_all_who_are_let_in_is_found(
 ) -> None:
     available = None if gigabytes is None else int(gigabytes * 1e9)
     assert machine.memory(Settings(workers=workers), available).level is level
+
+
+def test_sockets_that_deflate_need_more_memory() -> None:
+    assert machine.memory(Settings(deflate=True), 1_000_000_000).level is Level.WARN
+    assert machine.memory(Settings(), 1_000_000_000).level is Level.OK
 
 
 def test_fewer_sockets_and_replies_need_less_memory() -> None:
