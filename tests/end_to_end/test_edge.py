@@ -249,6 +249,23 @@ async def test_foreign_pages_and_other_names_are_refused_by_the_real_server(
     assert b"\r\nx-content-type-options: nosniff\r\n" in refused.lower()
 
 
+async def test_a_proxy_is_believed_only_if_it_is_trusted(edge: ServerProcess) -> None:
+    """Even one on loopback, whom uvicorn would believe."""
+
+    async def answers(server: ServerProcess) -> tuple[bool, bytes]:
+        """Whether the server takes a request for one over HTTPS, and a socket's status."""
+        forwarded = b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.9\r\n"
+        answer = await first_bytes(server, GET[:-2] + forwarded + b"\r\n")
+        page = b"Origin: http://localhost\r\n"  # Foreign to a server that is reached by HTTPS.
+        socket_answer = await first_bytes(server, HANDSHAKE + forwarded + page + b"\r\n")
+        return b"strict-transport-security" in answer.lower(), socket_answer[9:12]
+
+    assert await answers(edge) == (False, b"101")
+    trusting = {"GRAPHQL_APP_TRUSTED_PROXIES": "127.0.0.1"}
+    with serving("--completion", "echo", environment=trusting) as server:
+        assert await answers(server) == (True, b"403")
+
+
 async def first_bytes(server: ServerProcess, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
