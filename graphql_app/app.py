@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graphql_app import metrics
+from graphql_app import metrics, tracing
 from graphql_app.access.hosts import Hosts
 from graphql_app.access.origins import Origins
 from graphql_app.access.proxies import Proxies
@@ -116,6 +116,8 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         ConfigurationError: the store, the completion or the tokens cannot be what the settings say.
     """
     shutdown = shutdown or Shutdown()
+    if settings.otel:
+        tracing.check_installed()
     tokens = settings.tokens
     store = measured(open_store(settings.store))
     completion = open_completion(
@@ -157,6 +159,8 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if settings.otel:
+                await stack.enter_async_context(tracing.exporting(settings.completion))
             if isinstance(completion, AbstractAsyncContextManager):
                 await stack.enter_async_context(completion)  # It closes after all replies.
             stack.push_async_callback(store.close)

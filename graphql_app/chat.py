@@ -14,10 +14,11 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
-from graphql_app import metrics
+from graphql_app import metrics, tracing
 from graphql_app.errors import (
     BadUserInputError,
     ChatError,
@@ -411,8 +412,12 @@ class ChatService:
 
     async def _produce(self, reply: Ref, producer: Producer) -> None:
         ended = None
+        span = tracing.reply_began(reply.id)
         metrics.reply_began()
+        history: Sequence[Message] = ()
         try:
+            if tracing.shows_content():
+                history = await self._shown_history(reply)
             ended = await producer.run()
         except Exception as error:
             # The reply is left streaming; the next renewal names it no more, and it ends.
@@ -420,7 +425,14 @@ class ChatService:
             tell(logger, "the producer of a reply failed", facts, level=logging.ERROR, error=error)
         finally:
             metrics.reply_ended(ended, producer.usage)
+            tracing.reply_ended(span, ended, producer.usage, history)
             self._forget(reply)
+
+    async def _shown_history(self, reply: Ref) -> Sequence[Message]:
+        """What a reply answers, for its span."""
+        with suppress(ChatError, FencedError):  # Its producer finds out by itself.
+            return await self._store.history(reply)
+        return ()
 
     def _forget(self, reply: Ref) -> None:
         del self._running[reply]

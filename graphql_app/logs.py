@@ -212,8 +212,8 @@ class Formatter(ProcessorFormatter):
 
     def _said(self, name: str, text: str) -> str:
         if name == "asyncio":
-            # It shows tasks and futures, with their results and exceptions.
-            text = re.sub(r"<.*>", "<…>", text.partition("\n")[0])
+            # It shows tasks with their results and exceptions, and callbacks with their arguments.
+            text = re.sub(r"[<(].*[>)]", "…", text.partition("\n")[0])
         return masked(text, self._secrets)
 
     def _fact(self, fact: object) -> object:

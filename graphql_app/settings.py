@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     log_content: bool = False
     log_owner_key: SecretStr | None = None
     metrics_token: SecretStr | None = None
+    otel: bool = False
     store: str = "memory://"
     completion: str = "simulated"
     word_delay: Annotated[float, Ge(0), Le(60)] = 0.05

@@ -48,6 +48,7 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "log_content": False,
         "log_owner_key": None,
         "metrics_token": None,
+        "otel": False,
         "store": "memory://",
         "completion": "simulated",
         "word_delay": 0.05,

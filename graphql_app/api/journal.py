@@ -11,21 +11,26 @@ import logging
 import re
 import secrets
 from asyncio import Task
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType
 
-from graphql_app import metrics
+from graphql_app import metrics, tracing
 from graphql_app.api.requests import Document
 from graphql_app.logs import tell
 from graphql_app.masking import looks_like_a_key
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
 logger = logging.getLogger("graphql_app.operations")
 
 REQUEST_ID = "X-Request-Id"
+
+NOTHING: Mapping[str, str] = {}
 
 OK = "OK"
 CUT = "CUT"
@@ -66,15 +71,16 @@ class Journal:
 
         self.hashed = hashed
 
-    def entry(self, request: str, transport: str) -> "Entry":
+    def entry(self, request: str, transport: str, carrier: Mapping[str, str] = NOTHING) -> "Entry":
         """Begins to tell of an operation.
 
         Args:
             request: the id of the request; of an operation on a socket, that of the socket and,
                 behind a slash, its own.
             transport: http, sse, multipart or websocket.
+            carrier: may have the `traceparent` of a span that this belongs to.
         """
-        return Entry(self, request, transport)
+        return Entry(self, request, transport, tracing.operation_began(carrier))
 
     def count(self) -> None:
         """Counts what the streams that still run have sent."""
@@ -105,10 +111,12 @@ class Entry:
         "owner",
         "reply",
         "request",
+        "span",
         "transport",
     )
 
-    def __init__(self, journal: Journal, request: str, transport: str) -> None:
+    def __init__(self, journal: Journal, request: str, transport: str, span: "Span | None") -> None:
+        self.span = span
         self._journal = journal
         self._began_at = monotonic()
         self._fields: tuple[str, ...] = ()
@@ -174,8 +182,13 @@ class Entry:
             metrics.sent(*self.uncounted())
         seconds = monotonic() - self._began_at
         metrics.operation_ended(self.kind, self.transport, self.code, seconds)
+        if not self._journal.is_logged and self.span is None:
+            return
+        facts = self._facts(seconds)
         if self._journal.is_logged:
-            tell(logger, "operation ended", self._facts(seconds))
+            tell(logger, "operation ended", facts)
+        name = f"{self.kind or 'request'} {' '.join(self._fields)}".rstrip()
+        tracing.operation_ended(self.span, name, facts)
 
     def uncounted(self) -> tuple[int, int]:
         """The chunks and bytes that were sent since this was asked the last time."""

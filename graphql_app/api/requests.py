@@ -55,6 +55,13 @@ class GraphQLRequest:
     operation_name: str | None
     extensions: dict[str, Any] | None
 
+    @property
+    def carrier(self) -> dict[str, str]:
+        """What a client says of its own span: on a socket, headers are for all operations."""
+        given = self.extensions or {}
+        names = ("traceparent", "tracestate")
+        return {name: given[name] for name in names if isinstance(given.get(name), str)}
+
 
 def decode_json(text: str | bytes) -> object:
     """The value that JSON text stands for.

@@ -30,7 +30,7 @@ from strawberry.subscriptions import (
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from graphql_app import metrics
+from graphql_app import metrics, tracing
 from graphql_app.access.caller import Caller
 from graphql_app.access.jwks import PAUSE_SECONDS
 from graphql_app.access.quotas import Quotas
@@ -137,8 +137,10 @@ class Transport(GraphQL[Context, None]):
         return self._serve_request(scope, receive, send)
 
     async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        id = request_id(Headers(scope=scope).get(REQUEST_ID))
-        entry = self.journal.entry(id, "http")
+        headers = Headers(scope=scope)
+        id = request_id(headers.get(REQUEST_ID))
+        entry = self.journal.entry(id, "http", headers)
+        tracing.make_current(entry.span)
         request = _BoundedRequest(scope, receive, self._max_body_bytes, entry)
         try:
             response = await self._respond(request)

@@ -28,7 +28,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message, PongMessage
 from strawberry.types import ExecutionResult
 
-from graphql_app import metrics
+from graphql_app import metrics, tracing
 from graphql_app.access.caller import Caller
 from graphql_app.access.expiry import Expiry
 from graphql_app.access.quotas import Pace, Quotas
@@ -316,7 +316,9 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
         if frame.id in self.operations:
             await self.websocket.close(4409, f"Subscriber for {frame.id} already exists")
             return
-        entry = self._journal.entry(f"{self.websocket.id}/{frame.id}", "websocket")
+        entry = self._journal.entry(
+            f"{self.websocket.id}/{frame.id}", "websocket", frame.request.carrier
+        )
         entry.owner = self.context.owner
         limit = self.max_subscriptions_per_connection
         if limit is not None and len(self.operations) >= limit:
@@ -359,6 +361,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
     async def _run(
         self, operation: SocketOperation, earlier_send: "asyncio.Future[None] | None"
     ) -> None:
+        tracing.make_current(operation.entry.span)
         try:
             if earlier_send is not None:
                 # A stop or a clear must not overtake the send before it.
