@@ -113,7 +113,7 @@ async def drive(server: ServerProcess) -> str:
             for accept in ("application/json", "text/event-stream"):
                 if "conversationEvents" in query and accept == "text/event-stream":
                     continue  # It would go on for ever.
-                body = {"query": query, "operationName": None, "variables": {}}
+                body: dict[str, Any] = {"query": query, "operationName": None, "variables": {}}
                 await client.post("/graphql", json=body, headers={**mine, "accept": accept})
         for number, content in enumerate(("plain", "raise", "group", "lost", "callback", "type")):
             body = {"query": SEND, "variables": draft(f"m{number}", content)}
@@ -162,8 +162,8 @@ async def drive(server: ServerProcess) -> str:
                 continue
             for number, query in enumerate((*OPERATIONS, SEND)):
                 payload = {"query": query, "variables": draft("slow", "slow")}
-                frame = {"id": f"{number}", "type": "subscribe", "payload": payload}
-                await connection.send(json.dumps(frame))
+                subscribe = {"id": f"{number}", "type": "subscribe", "payload": payload}
+                await connection.send(json.dumps(subscribe))
             for _ in range(20):
                 await connection.recv()
     return "\n".join(others)
