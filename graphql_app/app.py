@@ -32,6 +32,7 @@ from graphql_app.api.failures import internal_sentence, noted
 from graphql_app.api.journal import Journal
 from graphql_app.api.schema import new_schema
 from graphql_app.api.transport import Transport
+from graphql_app.api.trusted import read_trusted_documents
 from graphql_app.chat import ChatService
 from graphql_app.completions import open_completion
 from graphql_app.door import Door, safely
@@ -137,11 +138,12 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     has_playground = settings.allows("playground")
     pages = Pages(STATIC, without=() if has_playground else (PLAYGROUND,))
     journal = Journal(is_logged=settings.log_operations, owner_key=_owner_key(settings, store))
+    schema = new_schema(
+        introspection=settings.allows("introspection"), suggestions=settings.allows("suggestions")
+    )
+    file = settings.trusted_documents
     transport = Transport(
-        new_schema(
-            introspection=settings.allows("introspection"),
-            suggestions=settings.allows("suggestions"),
-        ),
+        schema,
         chat,
         pages=pages,
         has_playground=has_playground,
@@ -152,6 +154,7 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
         tokens=tokens,
         journal=journal,
         quotas=Quotas(settings.rates, _counters(store)),
+        trusted=read_trusted_documents(file, schema) if file else None,
         shutdown=shutdown,
     )
     shutdown.at(Phase.HURRIED, chat.hurry)

@@ -50,6 +50,10 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    trusted_documents: Annotated[
+        str | None,
+        typer.Option(help="A manifest with the only documents that are run.", metavar="FILE"),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that serve; more need a shared store.", show_default="1"),
@@ -100,6 +104,7 @@ def serve(
         "port": port,
         "open": open,
         "production": production,
+        "trusted_documents": trusted_documents,
         "workers": workers,
         "store": store,
         "completion": completion,
@@ -282,6 +287,19 @@ def schema() -> None:
     from graphql_app.api.schema import sdl
 
     typer.echo(sdl(), nl=False)
+
+
+@app.command()
+def documents() -> None:
+    """Prints the documents of our own clients, as `serve --trusted-documents` takes them."""
+    import json
+    from importlib.resources import files
+
+    from graphql_app.api.trusted import manifest
+    from graphql_app.client.documents import sent_texts
+
+    browser = json.loads(files("graphql_app").joinpath("browser_documents.json").read_text("utf-8"))
+    typer.echo(json.dumps(browser | manifest(sent_texts()), indent=2, ensure_ascii=False))
 
 
 @contextmanager

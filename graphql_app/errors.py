@@ -10,6 +10,9 @@
     │   ├── TooManyRepliesError       TOO_MANY_REPLIES
     │   ├── TooManyOperationsError    TOO_MANY_OPERATIONS
     │   ├── DocumentTooCostlyError    DOCUMENT_TOO_COSTLY
+    │   ├── DocumentNotTrustedError   DOCUMENT_NOT_TRUSTED
+    │   ├── PersistedQueryNotFoundError      PERSISTED_QUERY_NOT_FOUND
+    │   ├── PersistedQueryNotSupportedError  PERSISTED_QUERY_NOT_SUPPORTED
     │   ├── RateLimitedError          RATE_LIMITED
     │   ├── UnauthenticatedError      UNAUTHENTICATED
     │   ├── KeysUnavailableError      AUTHENTICATION_UNAVAILABLE
@@ -125,6 +128,33 @@ class DocumentTooCostlyError(ChatError):
         super().__init__(f"The document is too costly: it has more than {limit:,} {bound}.")
         self.bound = bound
         self.limit = limit
+
+
+class DocumentNotTrustedError(ChatError):
+    """The server runs only documents that it knows, and this is none of them."""
+
+    code = "DOCUMENT_NOT_TRUSTED"
+
+    def __init__(self) -> None:
+        super().__init__("This server runs only the documents that it was given, and not this one.")
+
+
+class PersistedQueryNotFoundError(ChatError):
+    """There is no document of that hash. Apollo's clients know the sentence, and send the text."""
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("PersistedQueryNotFound")
+
+
+class PersistedQueryNotSupportedError(ChatError):
+    """The server knows no documents. Apollo's clients know the sentence, and send the text."""
+
+    code = "PERSISTED_QUERY_NOT_SUPPORTED"
+
+    def __init__(self) -> None:
+        super().__init__("PersistedQueryNotSupported")
 
 
 class RateLimitedError(ChatError):

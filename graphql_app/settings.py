@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     introspection: bool | None = None
     playground: bool | None = None
     suggestions: bool | None = None
+    trusted_documents: str = ""
     origins: Annotated[Entries, _each(read_origin)] = ()
     hosts: Annotated[Entries, _each(read_host)] = ()
     trusted_proxies: Annotated[Entries, _each(read_network)] = ()

@@ -35,6 +35,7 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "introspection": None,
         "playground": None,
         "suggestions": None,
+        "trusted_documents": "",
         "origins": (),
         "hosts": (),
         "trusted_proxies": (),

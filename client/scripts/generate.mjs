@@ -1,6 +1,10 @@
-// generate.mjs [--check]: writes the operations' types and documents, or checks that they are fresh.
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+// generate.mjs [--check]: writes the operations' types and documents, and the manifest of what is sent of
+// them, or checks that they are fresh.
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 
+import { InMemoryCache } from "@apollo/client/cache";
+import { print } from "@apollo/client/utilities";
 import { plugin as typedDocuments } from "@graphql-codegen/typed-document-node";
 import { plugin as types } from "@graphql-codegen/typescript-operations";
 import { buildSchema, parse, validate } from "graphql";
@@ -35,9 +39,26 @@ const generated = [
   "",
 ].join("\n");
 
-if (!process.argv.includes("--check")) {
-  writeFileSync(target, generated);
-} else if (readFileSync(target, "utf8") !== generated) {
-  console.error("src/api/generated.ts is not what its sources say: `npm run generate` writes it.");
-  process.exit(1);
+// As the client sends them, which asks for __typename, too.
+const cache = new InMemoryCache();
+const manifest = {};
+for (const [, json] of generated.matchAll(/export const \w+Document = (\{.*\}) as unknown/g)) {
+  const text = print(cache.transformDocument(JSON.parse(json)));
+  manifest[createHash("sha256").update(text).digest("hex")] = text;
+}
+const files = [
+  [target, generated],
+  [
+    new URL("../../graphql_app/browser_documents.json", import.meta.url),
+    `${JSON.stringify(manifest, null, 2)}\n`,
+  ],
+];
+
+for (const [file, text] of files) {
+  if (!process.argv.includes("--check")) {
+    writeFileSync(file, text);
+  } else if (!existsSync(file) || readFileSync(file, "utf8") !== text) {
+    console.error(`${file.pathname} is not what its sources say: \`npm run generate\` writes it.`);
+    process.exitCode = 1;
+  }
 }

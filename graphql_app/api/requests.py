@@ -1,7 +1,8 @@
 """What a client asks for, whatever brought it: the checks that HTTP and WebSocket share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn, TypeAlias
@@ -48,12 +49,17 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GraphQLRequest:
-    """The parameters of a request, as GraphQL over HTTP and graphql-transport-ws name them."""
+    """The parameters of a request, as GraphQL over HTTP and graphql-transport-ws name them.
+
+    `document_id` stands for a query that was not sent: `documentId` of GraphQL over HTTP, or the
+    hash of a persisted query, as Apollo's clients send it.
+    """
 
     query: str
     variables: dict[str, Any] | None
     operation_name: str | None
     extensions: dict[str, Any] | None
+    document_id: str | None = None
 
     @property
     def carrier(self) -> dict[str, str]:
@@ -92,7 +98,9 @@ def request_from(value: object) -> GraphQLRequest:
     """
     if not isinstance(value, dict):
         raise MalformedError("A GraphQL request must be an object.")
-    query = value.get("query")
+    query, id = value.get("query"), None
+    if query is None and (id := _document_id(value)) is not None:
+        query = ""
     if not isinstance(query, str):
         raise MalformedError("The parameter query must be a string.")
     operation_name = value.get("operationName")
@@ -101,7 +109,19 @@ def request_from(value: object) -> GraphQLRequest:
     for name in ("variables", "extensions"):
         if not isinstance(value.get(name), dict | None):
             raise MalformedError(f"The parameter {name} must be an object or null.")
-    return GraphQLRequest(query, value.get("variables"), operation_name, value.get("extensions"))
+    return GraphQLRequest(
+        query, value.get("variables"), operation_name, value.get("extensions"), id
+    )
+
+
+def _document_id(value: dict[str, Any]) -> str | None:
+    id = value.get("documentId")
+    if id is None and isinstance(extensions := value.get("extensions"), dict):
+        persisted = extensions.get("persistedQuery")
+        id = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    if not isinstance(id, str | None):
+        raise MalformedError("The id of a document must be a string.")
+    return id
 
 
 @dataclass(slots=True, eq=False)
@@ -135,6 +155,11 @@ class Document:
             check_answer(self.node, operation, variables)
 
     @property
+    def text(self) -> str:
+        assert self.node.loc is not None
+        return self.node.loc.source.body
+
+    @property
     def names(self) -> frozenset[str]:
         """The names of all its fields, in whatever fragment they hide, and of its directives."""
         if self._names is None:
@@ -165,20 +190,35 @@ def parse_operation(
     Raises:
         GraphQLError: a syntax error, it costs too much, or no single operation is meant.
     """
-    try:
+    with _told_costs():
         document = _remembered(query) if len(query) <= REMEMBERED_LENGTH else _parse(query)
+    return operation_in(document, operation_name, variables)
+
+
+def operation_in(
+    document: Document, operation_name: str | None, variables: Mapping[str, Any] | None = None
+) -> ParsedOperation:
+    """The same for a document that is parsed."""
+    with _told_costs():
         operation = get_operation_ast(document.node, operation_name)
         if operation is not None:
             document.check_answer(operation, variables or {})
             return document, operation
-    except DocumentTooCostlyError as error:
-        metrics.refused("cost")
-        raise GraphQLError(str(error), original_error=error) from None
     raise GraphQLError(
         "The document has no single operation; name one in operationName."
         if operation_name is None
         else f"Unknown operation named {operation_name!r}."
     )
+
+
+@contextmanager
+def _told_costs() -> Iterator[None]:
+    """Counts what costs too much, and says so as an error of the operation."""
+    try:
+        yield
+    except DocumentTooCostlyError as error:
+        metrics.refused("cost")
+        raise GraphQLError(str(error), original_error=error) from None
 
 
 def _parse(query: str) -> Document:

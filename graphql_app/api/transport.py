@@ -7,7 +7,7 @@ https://graphql.github.io/graphql-over-http/draft/
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -38,7 +38,13 @@ from graphql_app.access.tokens import EXPIRED, MISSING, Tokens, bearer
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import encode_json
 from graphql_app.api.expiry import until
-from graphql_app.api.failures import INTERNAL_SERVER_ERROR, internal_sentence, noted, present
+from graphql_app.api.failures import (
+    INTERNAL_SERVER_ERROR,
+    internal_sentence,
+    noted,
+    present,
+    presented,
+)
 from graphql_app.api.journal import CUT, REQUEST_ID, Entry, Journal, request_id
 from graphql_app.api.negotiation import (
     LEGACY_JSON,
@@ -48,12 +54,16 @@ from graphql_app.api.negotiation import (
     wanted_protocol,
 )
 from graphql_app.api.requests import (
+    GraphQLRequest,
     MalformedError,
+    ParsedOperation,
     changes_something,
     decode_json,
+    operation_in,
     parse_operation,
     request_from,
 )
+from graphql_app.api.trusted import TrustedDocuments
 from graphql_app.api.websocket import (
     CLOSED,
     INTERNAL_ERROR,
@@ -65,6 +75,7 @@ from graphql_app.chat import ChatService
 from graphql_app.errors import (
     ChatError,
     KeysUnavailableError,
+    PersistedQueryNotSupportedError,
     RateLimitedError,
     UnauthenticatedError,
 )
@@ -77,6 +88,13 @@ RETRY_SECONDS = 10
 METHOD_NOT_ALLOWED = HTTPStatus.METHOD_NOT_ALLOWED
 
 
+@dataclass
+class RequestData(GraphQLRequestData):
+    """What Strawberry wants to know of a request, and the request."""
+
+    request: GraphQLRequest = field(kw_only=True)
+
+
 class Transport(GraphQL[Context, None]):
     """The ASGI application at /graphql.
 
@@ -87,6 +105,7 @@ class Transport(GraphQL[Context, None]):
         max_sockets: how many sockets may be open; one more is refused with 503.
         tokens: checks who comes; None: whoever comes may.
         quotas: say how often.
+        trusted: the only documents that are run; None: all are.
         journal: is told of each operation.
         shutdown: ends event streams when it is at DRAINING. (Sockets are closed by the server.)
     """
@@ -107,6 +126,7 @@ class Transport(GraphQL[Context, None]):
         init_timeout_seconds: float,
         tokens: Tokens | None = None,
         quotas: Quotas | None = None,
+        trusted: TrustedDocuments | None = None,
         journal: Journal | None = None,
         shutdown: Shutdown | None = None,
     ) -> None:
@@ -127,6 +147,7 @@ class Transport(GraphQL[Context, None]):
         self._max_sockets = max_sockets
         self._tokens = tokens
         self.quotas = quotas or Quotas()
+        self._trusted = trusted
         self.journal = journal or Journal()
         self._shutdown = shutdown or Shutdown()
         self._sockets = 0
@@ -278,7 +299,7 @@ class Transport(GraphQL[Context, None]):
     def should_render_graphql_ide(self, request: Any) -> bool:
         return (
             request.method == "GET"
-            and "query" not in request.query_params
+            and {"query", "documentId", "extensions"}.isdisjoint(request.query_params)
             and "text/html" in request.headers.get("accept", "")
         )
 
@@ -305,7 +326,8 @@ class Transport(GraphQL[Context, None]):
                 raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The charset must be utf-8.")
             value = decode_json(await request.get_body())
         checked = request_from(value)
-        return GraphQLRequestData(
+        return RequestData(
+            request=checked,
             query=checked.query,
             variables=checked.variables,
             operation_name=checked.operation_name,
@@ -314,6 +336,19 @@ class Transport(GraphQL[Context, None]):
         )
 
     # Executing.
+
+    def parse(self, request: GraphQLRequest) -> ParsedOperation:
+        """The operation that a request means.
+
+        Raises:
+            GraphQLError: it has none that may run.
+        """
+        if self._trusted is not None:
+            document = self._trusted.document(request)
+            return operation_in(document, request.operation_name, request.variables)
+        if request.document_id is not None:
+            raise presented(PersistedQueryNotSupportedError())
+        return parse_operation(request.query, request.operation_name, request.variables)
 
     async def execute_operation(  # type: ignore[override]
         self,
@@ -326,20 +361,19 @@ class Transport(GraphQL[Context, None]):
     ) -> Any:
         if request_data.protocol == "http":
             _check_acceptable(sub_response)
-        assert request_data.query is not None
+        assert isinstance(request_data, RequestData)
         assert isinstance(request, _BoundedRequest)
         entry = context.entry = request.entry
         entry.owner = context.owner
         entry.transport = request_data.protocol.removesuffix("-subscription")
         try:
-            document, operation = parse_operation(
-                request_data.query, request_data.operation_name, request_data.variables
-            )
+            document, operation = self.parse(request_data.request)
         except GraphQLError as error:
             refused = PreExecutionError(data=None, errors=[present(error, request=entry.request)])
             entry.failed_with(refused.errors or ())
             return refused if request_data.protocol == "http" else _only(refused)
         entry.began(document, operation)
+        request_data = replace(request_data, query=document.text)
         if request.method == "GET" and changes_something(document, operation):
             raise HTTPException(
                 METHOD_NOT_ALLOWED, "An operation that changes something needs POST."

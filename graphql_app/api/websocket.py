@@ -40,11 +40,11 @@ from graphql_app.api.frames import Complete, ConnectionInit, Ping, Pong, Subscri
 from graphql_app.api.journal import CUT, REQUEST_ID, Entry, Journal, request_id
 from graphql_app.api.requests import (
     Document,
+    GraphQLRequest,
     MalformedError,
     ParsedOperation,
     changes_something,
     decode_json,
-    parse_operation,
 )
 from graphql_app.errors import (
     KeysUnavailableError,
@@ -71,6 +71,9 @@ class Callers(Protocol):
     """Where it is known who comes, and how often he may."""
 
     quotas: Quotas
+
+    def parse(self, request: GraphQLRequest) -> ParsedOperation:
+        """The operation that a request means; GraphQLError: it has none that may run."""
 
     async def caller(self, token: str | None, address: str) -> Caller:
         """Who comes with a token.
@@ -184,10 +187,10 @@ class SocketOperation(Operation[Context, None]):
         self, handler: "SocketHandler", frame: Subscribe, parsed: ParsedOperation, entry: Entry
     ) -> None:
         request = frame.request
-        super().__init__(
-            handler, frame.id, request.query, request.variables, request.operation_name
-        )
         document, definition = parsed
+        super().__init__(
+            handler, frame.id, document.text, request.variables, request.operation_name
+        )
         self.document: Document | None = document
         self.entry = entry
         self.streams = definition.operation is OperationType.SUBSCRIPTION
@@ -325,8 +328,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await self._refuse(frame, entry, presented(TooManyOperationsError(limit)))
             return
         try:
-            request = frame.request
-            parsed = parse_operation(request.query, request.operation_name, request.variables)
+            parsed = cast(Callers, self.view).parse(frame.request)
         except GraphQLError as error:
             await self._refuse(frame, entry, present(error))
             return

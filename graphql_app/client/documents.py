@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gql import GraphQLRequest
+from graphql import print_ast
 
 CHUNK = "{ messageId offset text status error { code message } }"
 MESSAGE = "{ id conversationId role content status createdAt replyToId error { code message } }"
@@ -38,6 +39,13 @@ STOP = GraphQLRequest(f"mutation Stop($id: ID!) {{ stopMessage(id: $id) {MESSAGE
 CLEAR = GraphQLRequest(
     "mutation Clear($conversationId: ID!) { clearMessages(conversationId: $conversationId) }"
 )
+
+
+def sent_texts() -> list[str]:
+    """The texts of all of them, as they are sent."""
+    return [
+        print_ast(each.document) for each in globals().values() if isinstance(each, GraphQLRequest)
+    ]
 
 
 def with_variables(document: GraphQLRequest, variables: Mapping[str, Any]) -> GraphQLRequest:
