@@ -40,6 +40,8 @@ def examine(given: Mapping[str, Any], *, calls: bool = False) -> list[Finding]:
     findings += configuration.examine(settings)
     findings += access.examine(settings)
     findings += asyncio.run(outside())
+    if exit_status(findings) < 2:  # What is wrong with one part was said there.
+        findings.append(configuration.together(settings))
     findings += machine.examine(settings)
     areas = list(dict.fromkeys(finding.name.partition(".")[0] for finding in findings))
     return sorted(findings, key=lambda finding: areas.index(finding.name.partition(".")[0]))

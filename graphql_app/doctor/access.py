@@ -3,7 +3,7 @@
 import math
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from http.client import HTTPException
 from ipaddress import ip_network
@@ -29,6 +29,9 @@ FOR_DEVELOPERS: tuple[Literal["introspection", "playground", "suggestions"], ...
     "suggestions",
 )
 
+SECRETS = (Path("chat.env"), Path("/etc/graphql-app.env"))
+"""Where the composition and the unit keep secrets."""
+
 WIDEST_PREFIX = {4: 8, 6: 16}
 """How long the prefix of a proxies' network must be, by the version of IP."""
 
@@ -50,6 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield rates(settings)
     yield metrics(settings)
     yield log(settings)
+    yield secrets(SECRETS)
 
 
 def _is_public(settings: Settings) -> bool:
@@ -266,3 +270,15 @@ def log(settings: Settings) -> Finding:
             f"Take {PREFIX}LOG_CONTENT out, unless all who read logs may read conversations.",
         )
     return ok("access.log", "The log has nothing that users write, and owners as hashes.")
+
+
+def secrets(files: Iterable[Path]) -> Finding:
+    """Who may read the files of secrets, where they are."""
+    told = [str(file) for file in files if file.exists() and file.stat().st_mode & stat.S_IROTH]
+    if told:
+        return warn(
+            "access.secrets",
+            f"Every user of this machine may read {' and '.join(told)}, and so be everybody.",
+            f"chmod 600 {' '.join(told)}",
+        )
+    return ok("access.secrets", "No file of secrets lies open.")

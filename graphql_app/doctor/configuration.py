@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from graphql_app.app import create_app
 from graphql_app.doctor.findings import Finding, fail, ok, warn
 from graphql_app.errors import ConfigurationError
 from graphql_app.settings import PREFIX, Settings, read_settings
@@ -85,6 +86,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
             f"A process that stands still for {settings.lease_seconds:g} s loses its replies.",
             f"Set {PREFIX}LEASE_SECONDS to 10, unless you know that nothing ever pauses.",
         )
+
+
+def together(settings: Settings) -> Finding:
+    """Whether the application can be put together, with each file that a setting names."""
+    try:
+        create_app(settings)
+    except ConfigurationError as error:
+        return fail("settings.together", str(error), "docs/how-to/configure.md explains each.")
+    return ok("settings.together", "The application can be put together from them.")
 
 
 def _completion(settings: Settings) -> Iterator[Finding]:

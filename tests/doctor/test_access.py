@@ -104,6 +104,18 @@ def test_a_file_of_a_key_that_others_may_write_is_found(tmp_path: Path) -> None:
     assert examined(jwt_public_key=str(file))["access.keys"].level is Level.WARN
 
 
+def test_a_file_of_secrets_that_everybody_may_read_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "chat.env"
+    assert access.secrets([file]).level is Level.OK
+    file.write_text("GRAPHQL_APP_JWT_SECRET=canary")
+    file.chmod(0o600)
+    assert access.secrets([file]).level is Level.OK
+    file.chmod(0o644)
+    finding = access.secrets([file])
+    assert (finding.level, finding.advice) == (Level.WARN, f"chmod 600 {file}")
+    assert "canary" not in str(finding)
+
+
 @contextmanager
 def publishing(text: str) -> Iterator[str]:
     """A provider that has this at an address."""

@@ -58,6 +58,11 @@ def test_settings_that_fit_are_not(name: str, values: dict[str, Any]) -> None:
     assert found(name, **values) is None
 
 
+def test_what_cannot_be_put_together_is_found() -> None:
+    assert configuration.together(Settings()).level is Level.OK
+    assert configuration.together(Settings(store="oracle://x")).level is Level.FAIL
+
+
 def test_where_settings_come_from_is_said_without_their_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
