@@ -4,23 +4,29 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import redis
 from limits.aio.storage import MemoryStorage
 
 from graphql_app.access import quotas
 from graphql_app.access.caller import Caller
 from graphql_app.access.quotas import BURST_SECONDS, CountersInMemory, Pace, Quotas, Rates
 from graphql_app.api.context import SendToll
+from graphql_app.app import _counters as counters_of
 from graphql_app.app import create_app
 from graphql_app.chat import ChatService
 from graphql_app.completions.echo import echo
 from graphql_app.errors import RateLimitedError
 from graphql_app.follower import Following
 from graphql_app.settings import Settings
+from graphql_app.stores import open_store
 from graphql_app.stores.memory import MemoryStore
+from tests.contracts.backends import BACKENDS
+from tests.servers import RedisServer, running
 
 HERE = "203.0.113.7"
 
@@ -288,3 +294,32 @@ async def test_a_send_too_many_is_refused_with_its_code() -> None:
             answers.append((await client.post("/graphql", json=body, headers=accept)).text)
     assert ["DONE" in answer for answer in answers] == [True, True, False]
     assert "RATE_LIMITED" in answers[2]
+
+
+# In Redis.
+
+
+async def test_processes_with_one_redis_count_together_and_pass_while_it_is_away(
+    tmp_path: Path,
+) -> None:
+    [backend] = [backend for backend in BACKENDS if backend.id == "redis"]
+    backend.require()
+    server = RedisServer(tmp_path)
+    with running(server):
+        stores = [open_store(f"{server.url}?volatile=1") for _ in range(2)]
+        one, other = (Quotas(Rates(sends_per_minute=5), counters_of(store)) for store in stores)
+        ann = Caller("ann/of: {the} hill\n")
+        assert await sends(one, ann, 3) == 3
+        assert await sends(other, ann, 5) == 2
+        refused = await one.send(ann)
+        assert refused is not None
+        assert 1 <= refused.retry_seconds <= 60
+        with redis.Redis(port=server.port) as admin:
+            before = admin.info("stats")["total_connections_received"]
+            await sends(one, Caller("bob"), 20)
+            assert admin.info("stats")["total_connections_received"] == before
+            assert all(0 < admin.ttl(key) <= 120 for key in admin.keys("graphql-app*"))
+        server.stop()
+        assert await sends(one, ann, 20) == 20
+        for store in stores:
+            await store.close()
