@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -164,6 +165,9 @@ class RequestProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._is_in_body = True
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, until_closed(app, self.transport))
+
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
         self._silent_bytes = 0
@@ -277,3 +281,20 @@ class RequestProtocol(HttpToolsProtocol):
         transport = self.transport
         transport.close()
         self.loop.call_later(GOODBYE_SECONDS, transport.abort)
+
+
+def until_closed(app: Any, transport: asyncio.Transport) -> Any:
+    """An application whose answer ends with the connection, of which it is told by `receive`.
+
+    uvloop raises when something is written to a connection that it has just found broken, before
+    it says so; the log would have a traceback of it.
+    """
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_unless_closed(message: Message) -> None:
+            if not transport.is_closing():
+                await send(message)
+
+        await app(scope, receive, send_unless_closed)
+
+    return answering

@@ -7,6 +7,7 @@ from typing import Any, cast
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from graphql_app import metrics
@@ -190,8 +191,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
                 message = {"type": "websocket.receive", "text": data.decode()}
             except UnicodeDecodeError:
                 metrics.refused("malformed")
-                self.conn.send_close(CloseCode.INVALID_DATA)
-                self.handle_parser_exception()
+                if self.conn.state is State.OPEN:  # Or the client's goodbye came along with it.
+                    self.conn.send_close(CloseCode.INVALID_DATA)
+                    self.handle_parser_exception()
                 return
         self.queue.put_nowait(message)
         if not self.read_paused:
