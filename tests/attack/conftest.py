@@ -14,9 +14,13 @@ MARGIN_BYTES = 100 * MEBIBYTE
 documents may take most of it; that nothing grows is measured more finely in the tests."""
 
 
+WITHOUT_RATES = {"GRAPHQL_APP_MAX_MESSAGES_PER_SECOND": "0"}
+"""Sockets are read as fast as can be: the default holds attackers up, and the tests with them."""
+
+
 @pytest.fixture(scope="package")
 def shared_target() -> Iterator[Target]:
-    with serving("--completion", "echo", "--word-delay", "0") as server:
+    with serving("--completion", "echo", "--word-delay", "0", environment=WITHOUT_RATES) as server:
         target = Target(server)
         for _ in range(20):
             target.check_alive()

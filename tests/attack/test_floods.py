@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.attack.attacks import OPEN, asking
+from tests.attack.conftest import WITHOUT_RATES
 from tests.attack.peers import PING, ClosedError, HungUpError, frame, handshake, peer, text
 from tests.attack.socket_inputs import EVENTS, INIT, complete, following, subscribe
 from tests.attack.target import (
@@ -39,7 +40,7 @@ CLEAR = 'mutation {{ clearMessages(conversationId: "{}") }}'
 @pytest.fixture(scope="module")
 def flooded() -> Iterator[Target]:
     """A server with room for few sockets."""
-    limits = {"GRAPHQL_APP_MAX_SOCKETS": str(MOST_SOCKETS)}
+    limits = {**WITHOUT_RATES, "GRAPHQL_APP_MAX_SOCKETS": str(MOST_SOCKETS)}
     with serving(
         "--completion", "tests.attack.answers:complete", environment=limits, directory=ROOT
     ) as server:
@@ -178,6 +179,26 @@ def test_a_flood_of_messages_on_a_socket(flooded: Target, message: bytes) -> Non
             assert how_it_ends(attacker) in (OPEN, 4429)
 
     check_borne(flooded, flood)
+
+
+def test_messages_beyond_the_rate_wait_on_the_side_of_the_client() -> None:
+    message = text({"type": "ping", "payload": {"a": "x" * 10_000}})
+    with (
+        serving("--completion", "tests.attack.answers:complete", directory=ROOT) as server,
+        ExitStack() as stack,
+    ):
+        user = HonestUser(server.port)
+        attackers = [stack.enter_context(honest(server.port)) for _ in range(20)]
+        with user.served():
+            before = server.memory_bytes()
+            for attacker in attackers:
+                attacker.socket.setblocking(False)
+                with suppress(BlockingIOError):
+                    for _ in range(10_000):
+                        sent = attacker.socket.send(message)
+                        if sent < len(message):
+                            break
+            assert server.memory_bytes() - before < 32 * MEBIBYTE
 
 
 def test_5000_operations_that_are_begun_and_completed_at_once(flooded: Target) -> None:
