@@ -9,14 +9,14 @@ GOAL = 10_000
 """How many are generated at least; the tests of generated attacks count theirs together."""
 
 COUNTS = {
-    "queries and mutations": 2_000,
+    "queries and mutations": 1_500,
     "event streams": 400,
-    "bodies and headers": 1_000,
-    "query strings": 500,
-    "mangled requests": 2_500,
-    "messages": 1_500,
-    "frames": 1_500,
-    "mangled sockets": 1_500,
+    "bodies and headers": 800,
+    "query strings": 400,
+    "mangled requests": 3_000,
+    "messages": 1_000,
+    "frames": 1_000,
+    "mangled sockets": 2_000,
 }
 """How many of each kind. A life of a socket (`test_lives_of_sockets.py`) comes on top."""
 
