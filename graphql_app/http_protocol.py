@@ -165,9 +165,6 @@ class RequestProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._is_in_body = True
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, until_closed(app, self.transport))
-
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
         self._silent_bytes = 0
@@ -185,7 +182,7 @@ class RequestProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, until_closed(app, self.transport))
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
