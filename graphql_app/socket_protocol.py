@@ -160,6 +160,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(answer)
         self.transport.close()
 
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        if self.transport.get_write_buffer_size():
+            # uvicorn waits until all of it is taken; whoever says goodbye wants nothing any more.
+            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+
     def handle_ping(self) -> None:
         if self.conn.current_size is None:
             self._call_off()  # It was this frame that was waited for.
@@ -264,6 +270,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         text = message.get("text")
         if text is not None and self.write(text.encode()):
+            return
+        if message["type"] == "websocket.close" and self.handshake_complete:
+            # At once: whoever reads nothing, or a little at a time, would put his own end off.
+            self._leave(message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or "")
             return
         await super().send(message)
         if self.handshake_complete:

@@ -13,7 +13,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from graphql_app.patience import PROGRESS_BYTES, Patience
-from graphql_app.socket_protocol import SLOW, SocketProtocol
+from graphql_app.socket_protocol import GOODBYE_SECONDS, SLOW, SocketProtocol
 from tests.chats import PATIENCE_SECONDS
 from tests.test_http_protocol import Line, refusals
 from tests.test_socket_protocol import HANDSHAKE, Inside, Opened, running, server_frames
@@ -176,6 +176,28 @@ async def test_a_message_of_any_number_of_empty_frames_takes_no_memory() -> None
             tracemalloc.stop()
     assert inside.sizes == [2]
     assert grown < 1_500_000, grown  # 30,000 frames kept would be 3 MB.
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["an answer", "silence"])
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
+async def test_a_socket_that_is_closed_is_gone_whatever_its_client_does(
+    answers: bool, reads: bool
+) -> None:
+    async with one_line(patience=Patience(unread_seconds=60)) as (inside, line):
+        opened = await inside.opened()
+        protocol = opened.protocol
+        if not reads:
+            line.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            while opened.write("x" * 10_000):
+                pass
+        closing = asyncio.ensure_future(opened.send({"type": "websocket.close", "code": 4403}))
+        await asyncio.sleep(0)
+        if answers:
+            await line.say(frame((4403).to_bytes(2), Opcode.CLOSE))
+        async with asyncio.timeout(5 * GOODBYE_SECONDS):
+            await closing
+            await eventually(lambda: protocol.disconnected)
+    assert inside.code == 4403
 
 
 @pytest.mark.parametrize("asks", [True, False], ids=["pings", "silence"])
