@@ -11,13 +11,16 @@ Whoever invents names of keys makes one request of it in so many seconds, for al
 
 import asyncio
 import http.client
+import io
 import ipaddress
 import json
 import logging
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -173,19 +176,82 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class _Patient(io.RawIOBase):
+    """What comes on a connection, up to a time: by itself, each byte would have as long."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        super().__init__()
+        self._connection = connection
+        self._deadline = deadline
+        self._source = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._source.readinto(buffer)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def _answer_until(deadline: float) -> type[http.client.HTTPResponse]:
+    class Answer(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+            super().__init__(sock, *args, **kwargs)
+            self.fp.close()
+            self.fp = io.BufferedReader(_Patient(sock, deadline))
+
+    return Answer
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self._answer = _answer_until(deadline)
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_connected, http.client.HTTPConnection, self._answer), request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self._answer = _answer_until(deadline)
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_connected, http.client.HTTPSConnection, self._answer), request)
+
+
+def _connected(
+    kind: Callable[..., http.client.HTTPConnection],
+    answer: type[http.client.HTTPResponse],
+    host: str,
+    **options: Any,
+) -> http.client.HTTPConnection:
+    connection = kind(host, **options)
+    connection.response_class = answer
+    return connection
+
+
 def fetched(url: str) -> bytes:
-    """What is at an address; blocks.
+    """What is at an address; blocks, for FETCH_SECONDS at each of its steps at most.
 
     Raises:
         OSError, ValueError, http.client.HTTPException: it is not to be had.
     """
     parts = urlsplit(url)
-    handlers: list[urllib.request.BaseHandler] = [_StayHere()]
+    deadline = time.monotonic() + FETCH_SECONDS
+    handlers: list[urllib.request.BaseHandler] = [_StayHere(), _Http(deadline), _Https(deadline)]
     if _is_loopback(parts.hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
     request = urllib.request.Request(url, headers={"Accept": "application/json"})
-    deadline = time.monotonic() + FETCH_SECONDS
     try:
         with opener.open(request, timeout=FETCH_SECONDS) as response:
             text = bytearray()
@@ -193,8 +259,6 @@ def fetched(url: str) -> bytes:
                 text += part
                 if len(text) > MOST_BYTES:
                     raise ValueError("the answer is too large")
-                if time.monotonic() > deadline:
-                    raise TimeoutError
             return bytes(text)
     except urllib.error.HTTPError as error:
         with error:

@@ -1,11 +1,13 @@
 """Published keys: when they are fetched, which are used, and what happens while nobody has them."""
 
 import asyncio
+import http.client
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -24,6 +26,7 @@ from graphql_app.access.jwks import (
 )
 from graphql_app.access.tokens import NOT_VALID, Tokens
 from graphql_app.errors import ConfigurationError, KeysUnavailableError, UnauthenticatedError
+from tests.chats import PATIENCE_SECONDS
 from tests.tokens import ED25519, P256, PAIRS, RSA, jwk, private_pem, public_pem, token
 
 URL = "https://issuer.example/keys?key=of-another-kind"
@@ -341,3 +344,56 @@ def test_the_test_has_no_private_half_in_what_it_publishes() -> None:
     assert "PRIVATE" in private_pem(RSA)
     assert "PRIVATE" not in public_pem(RSA)
     assert "d" not in FIRST
+
+
+@contextmanager
+def trickling(begin: bytes, part: bytes) -> Iterator[str]:
+    """The address of a server that says something, and then a part again and again."""
+    is_over = threading.Event()
+
+    def trickle(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(10_000)
+            connection.sendall(begin)
+            while not is_over.wait(0.02):
+                connection.sendall(part)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle, args=[listener])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/keys"
+        finally:
+            is_over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\n", b"X"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\n", b"X"),
+    ],
+)
+def test_an_issuer_that_trickles_does_not_keep_the_thread_that_waits_for_it(
+    begin: bytes, part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.3)
+    done = threading.Event()
+
+    def fetch(url: str) -> None:
+        with suppress(OSError, ValueError, http.client.HTTPException):
+            fetched(url)
+        done.set()
+
+    with trickling(begin, part) as url:
+        thread = threading.Thread(target=fetch, args=[url])
+        thread.start()
+        assert done.wait(PATIENCE_SECONDS)
+        thread.join()

@@ -17,6 +17,7 @@ from graphql_app.access.caller import Caller
 from graphql_app.access.expiry import Expiry
 from graphql_app.access.jwks import PAUSE_SECONDS, KeySet
 from graphql_app.access.keys import OneKey, key_from_secret
+from graphql_app.access.quotas import Quotas, Rates
 from graphql_app.access.tokens import EXPIRED, Tokens, tokens_from
 from graphql_app.api.expiry import until
 from graphql_app.api.schema import schema
@@ -74,6 +75,7 @@ def http(chat: ChatService, tokens: Tokens | None) -> httpx.AsyncClient:
         max_operations_per_socket=10,
         init_timeout_seconds=10,
         tokens=tokens,
+        quotas=Quotas(Rates(0, 0, 0, 0, 0)),
     )
     app = Starlette(routes=[Route("/graphql", transport)])
     return httpx.AsyncClient(
