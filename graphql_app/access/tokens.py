@@ -32,6 +32,8 @@ FAR_AWAY = 2.0**40
 """An end of a token, in seconds since 1970, that nobody will see: some write more than a clock can
 count, or a timer."""
 
+TIMES = ("exp", "nbf", "iat")
+
 MISSING = "A token is required."
 NOT_VALID = "The token is not valid."
 EXPIRED = "The token has expired."
@@ -49,9 +51,10 @@ def bearer(header: str) -> str | None:
 
 def token_in(payload: Mapping[str, object]) -> str | None:
     """The token that a socket's connection_init carries, with or without `Bearer`, or None."""
-    for name, value in payload.items():
-        if name.lower() == "authorization" and isinstance(value, str):
-            return bearer(value) or value.strip()
+    given = [value for name, value in payload.items() if name.lower() == "authorization"]
+    # With two of them nobody knows who is meant.
+    if len(given) == 1 and isinstance(given[0], str):
+        return bearer(given[0]) or given[0].strip()
     return None
 
 
@@ -100,7 +103,7 @@ class Tokens:
 
     def _claims(self, token: str, key: Key) -> dict[str, Any]:
         try:
-            return jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 key.value,
                 algorithms=key.algorithms,
@@ -119,6 +122,10 @@ class Tokens:
             raise UnauthenticatedError(WRONG_AUDIENCE) from None
         except (PyJWTError, ValueError, TypeError, OverflowError):
             raise UnauthenticatedError(NOT_VALID) from None
+        # The library takes for a time whatever Python can make a number of: RFC 7519, 2.
+        if any(type(claims[name]) not in (int, float) for name in TIMES if name in claims):
+            raise UnauthenticatedError(NOT_VALID)
+        return claims
 
 
 def _header(token: str) -> tuple[str, str | None]:
