@@ -102,7 +102,7 @@ def _is_embedded_elsewhere(scope: Scope, headers: dict[bytes, list[str]]) -> boo
 
 def _refused(reason: str, status: HTTPStatus, sentence: str) -> Response:
     metrics.refused(reason)
-    return PlainTextResponse(sentence, status)
+    return PlainTextResponse(sentence, status, {"Vary": "Origin"} if reason == "origin" else None)
 
 
 def safely(scope: Scope, send: Send) -> Send:

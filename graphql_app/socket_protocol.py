@@ -276,6 +276,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self._leave(message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or "")
             return
         await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True  # By a refusal; uvicorn would log that there was none.
         if self.handshake_complete:
             self._is_plain = not self.conn.extensions  # Nothing is compressed.
             self.request.headers.clear()  # The scope has them.

@@ -15,6 +15,7 @@ from graphql_app.access.proxies import Proxies
 from graphql_app.app import create_app
 from graphql_app.door import Door
 from graphql_app.settings import Settings
+from tests.tokens import SECRET, token
 
 with warnings.catch_warnings():
     # It says which client it would rather stand on.
@@ -192,6 +193,7 @@ def test_a_foreign_page_may_not_even_ask_whether_it_may(origin: str) -> None:
     with client(origins=APP) as server:
         asked = server.options("/graphql", headers={"origin": origin, **PREFLIGHT})
     assert asked.status_code == 403
+    assert asked.headers["vary"] == "Origin"
     assert not [name for name in asked.headers if name.startswith("access-control-")]
 
 
@@ -214,6 +216,23 @@ def test_an_open_server_may_be_there_for_every_page() -> None:
         assert statuses(server, {"origin": EVIL}) == LET_IN
         answer = server.post("/graphql", json=QUERY, headers={"origin": EVIL})
     assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_server_with_tokens_may_be_there_for_every_page_that_has_one() -> None:
+    with client(origins="*", jwt_secret=SECRET) as server:
+        for origin in (EVIL, "null"):
+            asked = server.options("/graphql", headers={"origin": origin, **PREFLIGHT})
+            assert asked.status_code == 200
+            assert "Authorization" in asked.headers["access-control-allow-headers"]
+            refused = server.post("/graphql", json=QUERY, headers={"origin": origin})
+            assert refused.status_code == 401
+            bearer = {"authorization": f"Bearer {token()}"}
+            answer = server.post("/graphql", json=QUERY, headers={"origin": origin, **bearer})
+            assert answer.status_code == 200
+            for each in (asked, refused, answer):
+                assert each.headers["access-control-allow-origin"] == "*"
+                # What browsers send by themselves is not for the pages of others.
+                assert "access-control-allow-credentials" not in each.headers
 
 
 # Headers of every answer.

@@ -13,8 +13,9 @@ import pytest
 import uvicorn
 from hypothesis import example, given
 from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -71,6 +72,28 @@ async def test_a_socket_that_is_being_opened_when_the_server_shuts_down_is_close
             await client.recv()
         assert client.close_code == 1012
         await client.close()
+
+
+async def test_a_handshake_that_the_application_refuses_is_no_failure_of_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    has_ended = asyncio.Event()
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await receive()
+            await PlainTextResponse("No.", 403)(scope, receive, send)
+        finally:
+            has_ended.set()
+
+    async with running(refuse) as (server, url):
+        with pytest.raises(InvalidStatus) as refusal:
+            await connect(url).__aenter__()
+        assert refusal.value.response.status_code == 403
+        assert refusal.value.response.body == b"No."
+        await asyncio.wait_for(has_ended.wait(), PATIENCE_SECONDS)
+        await eventually(lambda: not server.server_state.tasks)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_what_was_received_before_a_socket_is_closed_is_read() -> None:

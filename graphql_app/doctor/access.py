@@ -171,6 +171,10 @@ def hosts(settings: Settings) -> Finding:
 def origins(settings: Settings) -> Finding:
     """Pages of which other sites may use the server in their visitors' browsers."""
     if "*" in settings.origins:
+        if settings.authenticates:
+            return ok(
+                "access.origins", "The pages of every site may use it, with a token that they have."
+            )
         return warn(
             "access.origins",
             "The pages of every site that somebody visits may use the server and read all of it.",

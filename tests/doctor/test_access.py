@@ -81,6 +81,7 @@ def test_what_is_dangerous_is_found(name: str, level: Level, values: dict[str, A
         ("access.hosts", {**HOST, "open": True, "hosts": "chat.example.com"}),
         ("access.rates", {"max_sends_per_minute": 0}),
         ("access.origins", {"origins": "http://localhost:5173"}),
+        ("access.origins", {"origins": "*", "jwt_secret": SECRET}),
     ],
 )
 def test_what_is_not_dangerous_is_fine(name: str, values: dict[str, Any]) -> None:
