@@ -145,6 +145,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         if self.handshake_initiated:  # Or there is nothing to be closed with a code.
             super().handle_parser_exception()
+        # Its traceback refers to what was read, and to this: megabytes until the collector comes.
+        self.conn.parser_exc = None
 
     def _refuse_handshake(self) -> None:
         """Answers what the library does not take for a handshake; uvicorn would be silent."""
