@@ -106,10 +106,14 @@ BODIES = [
             "an operation name that is a list": b'{"query":"{ __typename }","operationName":["a"]}',
             "extensions that are a number": b'{"query":"{ __typename }","extensions":1}',
             "no query, but a prototype": b'{"__proto__":{"query":"{ __typename }"},"constructor":{"query":"{ a }"}}',
-            "a persisted query": b'{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"'
-            + b"0" * 64
-            + b'"}}}',
         }.items()
+    ),
+    attack(
+        "a query that is only a hash",
+        saying(
+            b'{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"' + b"0" * 64 + b'"}}}'
+        ),
+        *REFUSED,
     ),
     attack("a key said twice", saying(SAID_TWICE), 200),
     attack(

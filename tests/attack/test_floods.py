@@ -1,6 +1,7 @@
 """Too much of anything is borne or refused with a code, and others are served all the same."""
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.attack.attacks import OPEN, asking
 from tests.attack.conftest import WITHOUT_RATES
-from tests.attack.peers import PING, ClosedError, HungUpError, frame, handshake, peer, text
+from tests.attack.peers import PING, TEXT, ClosedError, HungUpError, frame, handshake, peer, text
 from tests.attack.socket_inputs import EVENTS, INIT, complete, following, subscribe
 from tests.attack.target import (
     HONEST,
@@ -199,6 +200,38 @@ def test_messages_beyond_the_rate_wait_on_the_side_of_the_client() -> None:
                         if sent < len(message):
                             break
             assert server.memory_bytes() - before < 32 * MEBIBYTE
+
+
+@pytest.mark.parametrize("size", [MEBIBYTE, 64 * MEBIBYTE], ids=["allowed", "too large"])
+def test_compression_bombs_where_deflate_is_on(size: int) -> None:
+    squeeze = zlib.compressobj(wbits=-12)
+    bomb = squeeze.compress(b'{"type":"ping","payload":{"a":"' + b"x" * size + b'"}}')
+    bomb += squeeze.flush(zlib.Z_SYNC_FLUSH)
+    sent = frame(TEXT, bomb.removesuffix(b"\0\0\xff\xff"), reserved=4)
+    offer = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover"
+    with serving(
+        "--completion",
+        "tests.attack.answers:complete",
+        environment={**WITHOUT_RATES, "GRAPHQL_APP_DEFLATE": "true"},
+        directory=ROOT,
+    ) as server:
+
+        def flood(port: int) -> None:
+            with ExitStack() as stack:
+                attackers = [stack.enter_context(peer(port)) for _ in range(20)]
+                for attacker in attackers:
+                    answer = attacker.shake_hands(offer)
+                    assert "permessage-deflate" in (answer.header("sec-websocket-extensions") or "")
+                    attacker.say(sent)
+                for attacker in attackers:
+                    opcode, payload = attacker.frame()
+                    if size > 2 * MEBIBYTE:
+                        assert (opcode, payload[:2]) == (8, (1009).to_bytes(2))
+
+        for _ in range(3):
+            flood(server.port)  # What the allocator keeps is as large as it gets.
+        check_borne(Target(server), flood)
+        assert server.memory_bytes() < 300 * MEBIBYTE
 
 
 def test_5000_operations_that_are_begun_and_completed_at_once(flooded: Target) -> None:
