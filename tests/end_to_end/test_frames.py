@@ -397,7 +397,7 @@ UNRUNNABLE: dict[str, tuple[str, dict[str, Any] | None, str]] = {
     "an empty document": ("", None, "GRAPHQL_PARSE_FAILED"),
     "half a subscription": ("subscription {", None, "GRAPHQL_PARSE_FAILED"),
     "5,000 levels": ("{ a " * 5_000, None, "GRAPHQL_PARSE_FAILED"),
-    "more than 2,000 tokens": ("{ " + "a " * 2_001 + "}", None, "GRAPHQL_PARSE_FAILED"),
+    "more than 800 tokens": ("{ " + "a " * 801 + "}", None, "DOCUMENT_TOO_COSTLY"),
     "a lone surrogate": ('{ message(id: "\ud800") { id } }', None, "GRAPHQL_PARSE_FAILED"),
     "an unknown field": ("{ nothing }", None, "GRAPHQL_VALIDATION_FAILED"),
     "an unknown stream": ("subscription { nothing }", None, "GRAPHQL_VALIDATION_FAILED"),
