@@ -18,11 +18,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from logging.config import dictConfig
 from opcode import opmap
 from time import gmtime, strftime
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias
 
 import orjson
 from structlog.stdlib import ProcessorFormatter
@@ -53,6 +54,24 @@ PLAIN = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 UNQUOTED = re.compile(r"[^\s\"'=]+")
 
+WARNED = re.compile(r"(?s)\A(?P<where>.{0,4096}?:\d+: )(?P<category>\w+): .*")
+"""A line of Python's warnings, with the line of the source behind it."""
+
+OF_THE_INTERPRETER = frozenset(
+    {
+        "BytesWarning",
+        "DeprecationWarning",
+        "EncodingWarning",
+        "FutureWarning",
+        "ImportWarning",
+        "PendingDeprecationWarning",
+        "ResourceWarning",
+        "RuntimeWarning",
+        "SyntaxWarning",
+    }
+)
+"""Warnings that are about code; others may be about what is worked on."""
+
 INTERPRETERS = frozenset(
     {
         AttributeError,
@@ -69,7 +88,29 @@ INTERPRETERS = frozenset(
 )
 """What the interpreter raises by itself, with names of types and attributes, and no values."""
 
+NAMING = (AttributeError, ImportError)
+"""Those of them that say a name; it is in the source, unless a function was called with it."""
+
+OF_THE_SYSTEM = frozenset({"socket", "ssl"})
+"""Modules whose errors have numbers of their own."""
+
+
+def _codes(*names: str) -> frozenset[int]:
+    return frozenset(opmap[name] for name in names if name in opmap)
+
+
+RAISING = _codes("RAISE_VARARGS")
+WAITING = _codes(
+    *("CLEANUP_THROW", "END_SEND", "RESUME", "SEND", "YIELD_VALUE", "JUMP_BACKWARD_NO_INTERRUPT")
+)
+"""Where an exception comes from that somebody else put into a future, or threw into a generator."""
+
+CALLING = _codes("CALL", "CALL_FUNCTION_EX", "CALL_KW", "PRECALL")
+
 COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 91}
+
+SYSTEM = ""
+OURS = __name__.partition(".")[0]
 
 _content_is_shown = False
 
@@ -126,9 +167,8 @@ def configuration(
         },
         "handlers": {
             "default": {
-                "class": "logging.StreamHandler",
+                "()": Handler,
                 "formatter": "default",
-                "stream": "ext://sys.stderr",
             }
         },
         "root": {"handlers": ["default"], "level": "WARNING"},
@@ -158,6 +198,25 @@ def _uncaught(
     if isinstance(error, KeyboardInterrupt):
         return
     logger.critical("nobody has caught this", exc_info=error or kind())
+
+
+class Handler(logging.StreamHandler[TextIO]):
+    """Writes lines to standard error, also of what cannot be made a line of.
+
+    Python would print the arguments that do not fit their text.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):  # Nobody reads, or the disk is full.
+            return
+        where = record.name, record.pathname, record.lineno
+        made = logging.LogRecord(
+            __name__, logging.ERROR, "", 0, "%s: no line can be made at %s:%d", where, None
+        )
+        with suppress(Exception):
+            self.stream.write(self.format(made) + self.terminator)
+            self.flush()
 
 
 class Formatter(ProcessorFormatter):
@@ -214,6 +273,8 @@ class Formatter(ProcessorFormatter):
         if name == "asyncio":
             # It shows tasks with their results and exceptions, and callbacks with their arguments.
             text = re.sub(r"[<(].*[>)]", "…", text.partition("\n")[0])
+        elif name == "py.warnings" and not self._content:
+            text = WARNED.sub(_withheld, text, count=1)
         return masked(text, self._secrets)
 
     def _fact(self, fact: object) -> object:
@@ -244,7 +305,7 @@ class Formatter(ProcessorFormatter):
     def _json(self, _: object, __: str, line: EventDict) -> str:
         try:
             return orjson.dumps(line).decode()
-        except TypeError:  # A lone surrogate, or a number beyond 64 bits.
+        except TypeError:  # A number beyond 64 bits.
             return json.dumps(line)
 
     def _human(self, _: object, __: str, line: EventDict) -> str:
@@ -257,6 +318,11 @@ class Formatter(ProcessorFormatter):
         said += (f"{name}={_shown(fact)}" for name, fact in line.items())
         text = " ".join(said)
         return text if exception is None else f"{text}\n{exception}"
+
+
+def _withheld(warned: re.Match[str]) -> str:
+    is_of_code = warned["category"] in OF_THE_INTERPRETER
+    return warned[0] if is_of_code else f"{warned['where']}{warned['category']}: {WITHHELD}"
 
 
 def _shown(fact: object) -> str:
@@ -277,7 +343,10 @@ def said(error: BaseException, *, content: bool | None = None) -> str:
     if _content_is_shown if content is None else content:
         text = _text(error)
     elif isinstance(error, OSError) and error.strerror and error.errno:
-        text = f"[Errno {error.errno}] {error.strerror}"
+        is_genuine = kind.__module__ in OF_THE_SYSTEM or _origin(error) == SYSTEM
+        # Who raises one by himself may say anything.
+        reason = error.strerror if is_genuine else os.strerror(error.errno)
+        text = f"[Errno {error.errno}] {reason}"
     elif _is_without_content(error):
         text = _text(error)
     else:
@@ -293,16 +362,31 @@ def _text(error: BaseException) -> str:
 
 
 def _is_without_content(error: BaseException) -> bool:
+    if not error.args:
+        return True
+    origin = _origin(error)
+    if origin == SYSTEM:
+        return type(error) in INTERPRETERS
+    return origin == OURS
+
+
+def _origin(error: BaseException) -> str | None:
+    """The package whose code raised an exception; SYSTEM: none did, but the interpreter, or what
+    it called; None: nobody knows."""
     at = error.__traceback__
-    if at is None or not error.args:
-        return not error.args
+    if at is None:
+        return None
     while at.tb_next is not None:
         at = at.tb_next
-    code = at.tb_frame.f_code
-    if code.co_code[at.tb_lasti] == opmap["RAISE_VARARGS"]:
-        module = str(at.tb_frame.f_globals.get("__name__", ""))
-        return module.partition(".")[0] == __name__.partition(".")[0]
-    return type(error) in INTERPRETERS
+    instructions, position = at.tb_frame.f_code.co_code, at.tb_lasti
+    instruction = instructions[position] if 0 <= position < len(instructions) else None
+    if instruction in RAISING:
+        return str(at.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    if instruction is None or instruction in WAITING:
+        return None
+    if instruction in CALLING and isinstance(error, NAMING):
+        return None
+    return SYSTEM
 
 
 def _told(error: BaseException, content: bool) -> Iterator[str]:

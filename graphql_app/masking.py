@@ -46,8 +46,11 @@ FORMS = re.compile(
     re.VERBOSE,
 )
 
-# What moves a terminal's cursor, colours it, or turns the direction of what is read.
-CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# What moves a terminal's cursor, colours it, or turns the direction of what is read; and half a
+# character, which few who read JSON accept.
+CONTROL = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def masked(text: str, environment: Mapping[str, str] = os.environ) -> str:

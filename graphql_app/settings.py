@@ -61,6 +61,21 @@ def _each(read: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _given(value: SecretStr) -> SecretStr:
+    """A secret. Whoever set it wants one; an empty one would be everybody's."""
+    if not value.get_secret_value().strip():
+        raise PydanticCustomError(ENTRY, "it is empty; give it a value, or do not set it")
+    return value
+
+
+def _as_header(value: SecretStr) -> SecretStr:
+    if not re.fullmatch("[!-~]*", value.get_secret_value()):
+        raise PydanticCustomError(ENTRY, "a header carries letters, digits and signs, no blanks")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_given)]
+
 Entries = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_entries)]
 
 
@@ -92,8 +107,8 @@ class Settings(BaseSettings):
     log_format: Literal["human", "json"] = "human"
     log_operations: bool = True
     log_content: bool = False
-    log_owner_key: SecretStr | None = None
-    metrics_token: SecretStr | None = None
+    log_owner_key: Secret | None = None
+    metrics_token: Annotated[Secret, AfterValidator(_as_header)] | None = None
     otel: bool = False
     store: str = "memory://"
     completion: str = "simulated"

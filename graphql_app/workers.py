@@ -225,6 +225,10 @@ def work(settings: Settings, sockets: list[socket.socket], parent: Connection) -
     except (ConfigurationError, StoreUnavailableError) as error:
         with suppress(OSError):
             parent.send((error, str(error.__cause__ or "")))
+    except Exception as error:
+        # multiprocessing would print it as it is.
+        logger.critical("nobody has caught this", exc_info=error)
+        raise SystemExit(1) from None
 
 
 class WorkerServer(Server):

@@ -6,10 +6,11 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from graphql_app.errors import CompletionError, FencedError
@@ -106,8 +107,9 @@ def test_long_texts_are_cut() -> None:
     assert len(line(record("event", facts={"id": "x" * 10_000}))["id"]) == FACT_LENGTH
 
 
-def test_a_lone_surrogate_is_still_a_line() -> None:
-    assert line(record("event", facts={"id": "\ud83d!"}))["id"] == "\ud83d!"
+def test_half_a_character_is_replaced_since_strict_readers_refuse_the_line() -> None:
+    text = Formatter(format="json").format(record("event", facts={"id": "\ud83d!é\n", "n": 2**70}))
+    assert orjson.loads(text)["id"] == "\ufffd!é"
 
 
 @pytest.mark.parametrize("format", ["human", "json"])
@@ -144,6 +146,7 @@ def test_a_traceback_is_a_string_in_json_and_lines_for_people() -> None:
         TypeError(f"cannot answer {CANARY}"),
         KeyError(CANARY),
         OSError(f"cannot answer {CANARY}"),
+        ImportError(f"cannot answer {CANARY}"),
         ExceptionGroup(CANARY, [ValueError(CANARY), ValueError(CANARY)]),
         CompletionError("COMPLETION_FAILED", CANARY),
     ],
@@ -198,6 +201,40 @@ def test_what_the_interpreter_and_the_system_say_is_told_where_it_has_no_values(
     assert said(failing(call)) == shown
 
 
+def test_of_an_error_of_the_system_that_somebody_made_its_number_is_told() -> None:
+    error = raised(OSError(5, f"cannot answer {CANARY}"))
+    assert said(error) == "OSError: [Errno 5] Input/output error"
+
+
+@pytest.mark.parametrize("kind", [TypeError, IndexError, ImportError, OverflowError])
+async def test_what_somebody_put_into_a_future_is_withheld(kind: type[Exception]) -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(kind(CANARY))
+
+    async def wait() -> None:
+        await future
+
+    for error in (await asyncio.gather(wait(), return_exceptions=True), [kind(CANARY)]):
+        assert isinstance(error[0], kind)
+        assert said(error[0]) == f"{kind.__name__}: {WITHHELD}"
+
+
+def test_what_was_thrown_into_a_generator_is_withheld() -> None:
+    def generator() -> Generator[None, None, None]:
+        yield
+
+    began = generator()
+    next(began)
+    assert said(failing(lambda: began.throw(TypeError(CANARY)))) == f"TypeError: {WITHHELD}"
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: getattr(asyncio, CANARY), lambda: __import__(CANARY)], ids=["get", "import"]
+)
+def test_a_name_that_is_not_in_the_source_is_withheld(call: Callable[[], object]) -> None:
+    assert said(failing(call)).endswith(f": {WITHHELD}")
+
+
 def test_what_our_own_code_says_is_told() -> None:
     from graphql_app.settings import read_settings
 
@@ -237,7 +274,9 @@ logging.getLogger("some.library").warning("of a library: correct-horse")
 logging.getLogger("some.library").info("not worth a line")
 logging.getLogger("uvicorn.error").error("of uvicorn")
 logging.getLogger("graphql_app.chat").info("of ours")
-warnings.warn("of Python")
+logging.getLogger("some.library").warning("%d", "canary")
+warnings.warn("of Python", RuntimeWarning)
+warnings.warn("input_value='canary'\\n")
 
 class Finalised:
     def __del__(self):
@@ -280,7 +319,9 @@ def test_all_that_a_process_says_are_lines_of_its_log(format: Format) -> None:
         "of a library: ***",
         "of uvicorn",
         "of ours",
-        "of Python",
+        "RuntimeWarning: of Python",
+        f"UserWarning: {WITHHELD}",
+        "some.library: no line can be made at <string>:10",
         "Exception in callback",
     ):
         assert process.stderr.count(text) == 1

@@ -394,6 +394,20 @@ def test_in_production_the_log_is_json_unless_it_is_said(
     assert pickle.loads(pickle.dumps(settings)).shown_log_format == format  # As workers get it.
 
 
+@pytest.mark.parametrize("name", ["metrics_token", "log_owner_key"])
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_secret_is_refused_since_everybody_has_it(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}: it is empty"):
+        read_settings({name: value})
+
+
+@pytest.mark.parametrize("value", [" a-token", "two words", "käse"])
+def test_a_token_that_no_header_carries_is_refused(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="metrics_token: a header carries") as refused:
+        read_settings({"metrics_token": value})
+    assert value not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["metrics_token", "log_owner_key", "store", "system_prompt"])
 def test_what_nobody_should_read_is_not_in_a_refusal(name: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:

@@ -1,6 +1,7 @@
 """Several processes behind one port: they share the work, are replaced, and end together."""
 
 import asyncio
+import json
 import os
 import signal
 import socket as sockets
@@ -271,3 +272,30 @@ def test_a_completion_that_only_fails_in_workers_ends_the_command(url: str, tmp_
     assert refused.returncode == 2
     assert refused.stderr.startswith("graphql-app: completion: ")
     assert refused.stderr.count("\n") == 1
+
+
+def test_what_a_worker_did_not_expect_is_in_the_log_as_everything_else_is(
+    url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text(
+        "class Complete:\n"
+        "    async def __aenter__(self):\n"
+        "        raise RuntimeError(f'the {\"can\"}ary')\n"
+        "    async def __aexit__(self, *_):\n"
+        "        pass\n"
+        "    async def __call__(self, history):\n"
+        "        yield 'x'\n"
+        "complete = Complete()\n"
+    )
+    refused = refusing(
+        *("--port", "0", "--workers", "2", "--store", url, "--completion", "broken:complete"),
+        *("--log-format", "json"),
+        directory=tmp_path,
+    )
+    assert refused.returncode == 2
+    *lines, sentence = refused.stderr.splitlines()
+    assert sentence == "graphql-app: workers: a worker ended before it served."
+    told = [json.loads(each) for each in lines]
+    assert {each["event"] for each in told} == {"nobody has caught this"}
+    assert "broken.py" in told[0]["exception"]
+    assert "canary" not in refused.stderr
