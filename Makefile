@@ -7,8 +7,8 @@
 BIN := .venv/bin
 PAGE := graphql_app/static/index.html
 SOURCES := graphql_app tests benchmarks deploy docs README.md CONTRIBUTING.md
-FLOORS := tests/access tests/api tests/completions tests/contracts tests/stores tests/test_app.py tests/test_client.py \
-  tests/test_logs.py tests/test_metrics.py tests/test_server.py tests/test_settings.py
+FLOORS := tests/access tests/api tests/completions tests/contracts/test_store.py tests/stores tests/test_app.py \
+  tests/test_client.py tests/test_logs.py tests/test_metrics.py tests/test_server.py tests/test_settings.py
 CLIENT := $(shell find client/src -type f) client/index.html client/playground.html client/tsconfig.json client/vite.config.ts
 
 help: ## Lists these targets.

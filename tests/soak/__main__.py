@@ -33,7 +33,7 @@ def main() -> int:
         "--every", type=float, default=plan.every_seconds, help="seconds between faults (20)"
     )
     parser.add_argument("--store", action="append", choices=tuple(NEMESES), help="only this one")
-    parser.add_argument("--clients", type=int, default=plan.clients, help="of each store (8)")
+    parser.add_argument("--clients", type=int, default=plan.clients, help="of each store (5)")
     parser.add_argument("--seed", type=int, help="of what is chosen at random")
     parser.add_argument("--keep", type=Path, help="keep all histories in this folder")
     given = parser.parse_args()

@@ -91,7 +91,7 @@ class Plan:
     faults_in_a_spell: int = 3
     lease_seconds: float = 4.0
     processes: int = 2
-    clients: int = 8
+    clients: int = 5
     slowness: float = 2.0
 
     @property
