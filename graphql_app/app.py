@@ -137,7 +137,11 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     )
     has_playground = settings.allows("playground")
     pages = Pages(STATIC, without=() if has_playground else (PLAYGROUND,))
-    journal = Journal(is_logged=settings.log_operations, owner_key=_owner_key(settings, store))
+    journal = Journal(
+        is_logged=settings.log_operations,
+        lines_per_second=settings.max_log_lines_per_second,
+        owner_key=_owner_key(settings, store),
+    )
     schema = new_schema(
         introspection=settings.allows("introspection"), suggestions=settings.allows("suggestions")
     )

@@ -146,6 +146,7 @@ class Settings(BaseSettings):
     max_sockets_per_owner: Rate = RATES.sockets_per_owner
     max_sockets_per_address: Rate = RATES.sockets_per_address
     max_messages_per_second: Rate = RATES.messages_per_second
+    max_log_lines_per_second: Rate = 200
 
     @property
     def rates(self) -> Rates:

@@ -547,6 +547,14 @@ def as_compose_reads(value: str) -> str:
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
 
 
+def test_what_composed_programs_say_does_not_fill_the_disk() -> None:
+    for service in composition()["services"].values():
+        assert service["logging"] == {
+            "driver": "local",
+            "options": {"max-size": "20m", "max-file": "5"},
+        }
+
+
 def test_composed_programs_have_nothing_to_write_and_no_rights() -> None:
     services = composition()["services"]
     for name, service in services.items():

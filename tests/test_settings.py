@@ -80,6 +80,7 @@ def test_without_anything_given_the_defaults_are_those_that_are_documented() -> 
         "max_sockets_per_owner": 100,
         "max_sockets_per_address": 500,
         "max_messages_per_second": 100,
+        "max_log_lines_per_second": 200,
     }
 
 

@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 from asyncio import Task
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,21 @@ was closed, or the server shut down."""
 OTHER = "OTHER"
 """The code of an error that has none."""
 
+NOT_REFUSED = frozenset({OK, CUT, "INTERNAL_SERVER_ERROR", "STORE_UNAVAILABLE"})
+"""Codes of operations that were served, or should have been; what has another one was refused."""
+
+LINES_PER_SECOND = 200
+"""How many lines a process may write, in the long run: 6 GB a day."""
+
+AT_ONCE_SECONDS = 100
+"""For how many seconds' worth of lines it may be ahead of that."""
+
+REFUSED_SHARE = 0.1
+"""How many of them may tell what was refused, which costs a client nothing."""
+
+REPORT_SECONDS = 60.0
+"""How often it is told how many lines were left out."""
+
 GIVEN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -50,16 +65,56 @@ def request_id(given: str | None) -> str:
     return secrets.token_hex(8)
 
 
+class Ration:
+    """How many lines may be written: a bucket that is filled at a rate; 0: any number."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
+        self.left_out = 0
+        self._per_second = per_second
+        self._clock = clock
+        self._most = per_second * AT_ONCE_SECONDS
+        self._level = self._most
+        self._at = clock()
+
+    def take(self) -> bool:
+        """Whether one more may be written."""
+        if not self._per_second:
+            return True
+        now = self._clock()
+        self._level = min(self._level + (now - self._at) * self._per_second, self._most)
+        self._at = now
+        if self._level < 1:
+            self.left_out += 1
+            return False
+        self._level -= 1
+        return True
+
+
 class Journal:
     """Takes what operations tell.
 
+    Nobody can fill the disk with it: lines have a ration, and a smaller one for what was refused,
+    so that whoever is refused all the time does not hide what others do.
+
     Args:
         is_logged: each operation is a line of the log.
+        lines_per_second: the most of them, in the long run; 0: any number.
         owner_key: with which owners are hashed, so that lines of one can be found, and nobody can
             try out who it is.
     """
 
-    def __init__(self, *, is_logged: bool = True, owner_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        is_logged: bool = True,
+        lines_per_second: float = LINES_PER_SECOND,
+        owner_key: bytes | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._served = Ration(lines_per_second, clock)
+        self._refused = Ration(lines_per_second * REFUSED_SHARE, clock)
+        self._clock = clock
+        self._reported_at = clock() - REPORT_SECONDS
         key = hashlib.blake2s(owner_key or secrets.token_bytes(32)).digest()
         self.is_logged = is_logged
         self.streams: set[Entry] = set()
@@ -91,6 +146,20 @@ class Journal:
             size += more_bytes
         if chunks:
             metrics.sent(chunks, size)
+        self._report()
+
+    def has_room(self, code: str) -> bool:
+        """Whether there is a line for an operation that ended with a code."""
+        return self.is_logged and (self._served if code in NOT_REFUSED else self._refused).take()
+
+    def _report(self) -> None:
+        left_out = {"served": self._served.left_out, "refused": self._refused.left_out}
+        now = self._clock()
+        if not any(left_out.values()) or now - self._reported_at < REPORT_SECONDS:
+            return
+        self._reported_at = now
+        self._served.left_out = self._refused.left_out = 0
+        tell(logger, "operations were left out", left_out, level=logging.WARNING)
 
 
 class Entry:
@@ -182,10 +251,11 @@ class Entry:
             metrics.sent(*self.uncounted())
         seconds = monotonic() - self._began_at
         metrics.operation_ended(self.kind, self.transport, self.code, seconds)
-        if not self._journal.is_logged and self.span is None:
+        has_line = self._journal.has_room(self.code)
+        if not has_line and self.span is None:
             return
         facts = self._facts(seconds)
-        if self._journal.is_logged:
+        if has_line:
             tell(logger, "operation ended", facts)
         name = f"{self.kind or 'request'} {' '.join(self._fields)}".rstrip()
         tracing.operation_ended(self.span, name, facts)

@@ -358,3 +358,68 @@ def test_an_entry_is_told_once(lines: list[dict[str, Any]]) -> None:
     entry.end()
     entry.end()
     assert [line["code"] for line in lines] == ["FIRST"]
+
+
+# Rations.
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def tell(journal: Journal, number: int, code: str = "OK") -> None:
+    for _ in range(number):
+        entry = journal.entry("r", "http")
+        entry.failed(code)
+        entry.end()
+
+
+def test_lines_are_as_many_as_their_ration_in_the_long_run(lines: list[dict[str, Any]]) -> None:
+    clock = Clock()
+    journal = Journal(lines_per_second=2, clock=clock)
+    tell(journal, 250)
+    assert len(lines) == 200
+    clock.now = 5
+    tell(journal, 50)
+    assert len(lines) == 210
+    clock.now = 100_000
+    tell(journal, 250)
+    assert len(lines) == 410
+
+
+def test_who_is_refused_all_the_time_does_not_hide_what_others_do(
+    lines: list[dict[str, Any]],
+) -> None:
+    journal = Journal(lines_per_second=2, clock=Clock())
+    for code in ("RATE_LIMITED", "UNAUTHENTICATED", "HTTP_400", "GRAPHQL_PARSE_FAILED"):
+        tell(journal, 100, code)
+    assert len(lines) == 20
+    tell(journal, 10)
+    tell(journal, 10, "INTERNAL_SERVER_ERROR")
+    assert len(lines) == 40
+
+
+def test_how_many_were_left_out_is_told_once_a_minute(lines: list[dict[str, Any]]) -> None:
+    clock = Clock()
+    journal = Journal(lines_per_second=2, clock=clock)
+    journal.count()
+    tell(journal, 203)
+    tell(journal, 24, "HTTP_400")
+    lines.clear()
+    journal.count()
+    assert lines == [{"served": 3, "refused": 4}]
+    tell(journal, 1)
+    clock.now = 59
+    journal.count()
+    assert len(lines) == 1
+    clock.now = 60
+    journal.count()
+    assert lines[1:] == [{"served": 1, "refused": 0}]
+
+
+def test_a_rate_of_zero_is_any_number(lines: list[dict[str, Any]]) -> None:
+    tell(Journal(lines_per_second=0), 30_000)
+    assert len(lines) == 30_000
