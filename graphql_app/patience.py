@@ -88,6 +88,18 @@ def reset(transport: asyncio.WriteTransport) -> None:
     transport.abort()
 
 
+def drop(transport: asyncio.WriteTransport) -> None:
+    """Ends a connection now: what its peer has not taken by then, he does not get any more.
+
+    Otherwise the system would go on with the megabytes that it holds, for as long as he likes.
+    """
+    connection = transport.get_extra_info("socket")
+    if connection is not None and connection.fileno() >= 0 and _untaken_bytes(transport):
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 def _untaken_bytes(transport: asyncio.WriteTransport) -> int:
     """What the peer has not confirmed yet: ours, and what the system holds, which may be megabytes.
 

@@ -1,6 +1,7 @@
 """A WebSocket of the server: from a frame's text to the system, and goodbye before it is closed."""
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from websockets.server import ServerProtocol
 from graphql_app import metrics
 from graphql_app.api.websocket import WRITE
 from graphql_app.headers import completed
-from graphql_app.patience import PROGRESS_BYTES, Deadline, Patience, Unread
+from graphql_app.patience import PROGRESS_BYTES, Deadline, Patience, Unread, drop
 
 GOODBYE_SECONDS = 1.0
 """How long a client may take to answer that its socket is closed."""
@@ -166,7 +167,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().handle_close(event)
         if self.transport.get_write_buffer_size():
             # uvicorn waits until all of it is taken; whoever says goodbye wants nothing any more.
-            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+            self.loop.call_later(GOODBYE_SECONDS, drop, self.transport)
 
     def handle_ping(self) -> None:
         if self.conn.current_size is None:
@@ -300,7 +301,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.read_paused = False
         self.transport.resume_reading()
         self._inflate()
-        self.close_timer = self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+        # A token that has ended ends what was sent with it, too. Of a server that shuts down, the
+        # system may still deliver the last words.
+        end = self.transport.abort if self._is_leaving else partial(drop, self.transport)
+        self.close_timer = self.loop.call_later(GOODBYE_SECONDS, end)
 
 
 def text_frame(text: bytes) -> bytes:

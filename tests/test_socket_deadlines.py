@@ -197,6 +197,12 @@ async def test_a_socket_that_is_closed_is_gone_whatever_its_client_does(
         async with asyncio.timeout(5 * GOODBYE_SECONDS):
             await closing
             await eventually(lambda: protocol.disconnected)
+        if not reads:
+            # Nor does it get what waits for it in the system.
+            line.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with pytest.raises(ConnectionResetError):
+                    await line.reader.read()
     assert inside.code == 4403
 
 
