@@ -184,6 +184,8 @@ class KeysUnavailableError(ChatError):
     """Whether a token is good cannot be said: the keys of whoever makes them cannot be fetched."""
 
     code = "AUTHENTICATION_UNAVAILABLE"
+    retry_seconds = 10
+    """After how long it may be of use to try again."""
 
     def __init__(self) -> None:
         super().__init__("Tokens cannot be checked at the moment; try again.")

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -16,10 +16,12 @@ from graphql_app.access.hosts import ANY, read_host
 from graphql_app.access.origins import read_origin
 from graphql_app.access.proxies import read_network
 from graphql_app.access.quotas import Rates
-from graphql_app.access.tokens import Tokens, tokens_from
 from graphql_app.errors import ConfigurationError
 from graphql_app.limits import Limits
 from graphql_app.patience import Patience
+
+if TYPE_CHECKING:
+    from graphql_app.access.tokens import Tokens
 
 PREFIX = "GRAPHQL_APP_"
 
@@ -169,12 +171,16 @@ class Settings(BaseSettings):
         return (self.jwt_secret, self.jwt_public_key, self.jwt_jwks_url) != (None, None, None)
 
     @property
-    def tokens(self) -> Tokens | None:
+    def tokens(self) -> "Tokens | None":
         """What checks tokens; None if nobody needs one.
 
         Raises:
             ConfigurationError: it cannot be what the settings say.
         """
+        if not (self.authenticates or self.jwt_issuer is not None or self.jwt_audience is not None):
+            return None
+        from graphql_app.access.tokens import tokens_from  # With all that checks signatures.
+
         return tokens_from(
             secret=None if self.jwt_secret is None else self.jwt_secret.get_secret_value(),
             public_key=self.jwt_public_key,

@@ -1,6 +1,8 @@
 """The application, in whatever server it runs."""
 
 import inspect
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -46,3 +48,18 @@ def test_sockets_are_opened_at_graphql_and_nowhere_else(path: str) -> None:
         client.websocket_connect(f"ws://localhost:3000{path}", subprotocols=[PROTOCOL]),
     ):
         pass
+
+
+def test_an_open_server_has_nothing_in_memory_that_checks_tokens() -> None:
+    script = (
+        "import sys; from graphql_app import server; "
+        "from graphql_app.app import create_app; from graphql_app.settings import Settings; "
+        "create_app(Settings(completion='echo')); "
+        "print({'cryptography', 'jwt', 'opentelemetry'} & sys.modules.keys()); "
+        "create_app(Settings(completion='echo', jwt_secret='0123456789abcdef' * 3)); "
+        "print('jwt' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "set()\nTrue\n"

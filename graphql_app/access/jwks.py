@@ -38,7 +38,7 @@ FRESH_SECONDS = 300.0
 STALE_SECONDS = 3_600.0
 """How long they are used while the issuer cannot be reached."""
 
-PAUSE_SECONDS = 10.0
+PAUSE_SECONDS = float(KeysUnavailableError.retry_seconds)
 """The least time between two requests to the issuer."""
 
 FETCH_SECONDS = 5.0

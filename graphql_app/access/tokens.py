@@ -4,7 +4,6 @@ Sources: RFC 7519; RFC 8725 on how not to be fooled; RFC 6750 on how they are br
 """
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -16,6 +15,7 @@ from jwt.exceptions import (
     PyJWTError,
 )
 
+from graphql_app.access.bearer import EXPIRED, MISSING
 from graphql_app.access.caller import Caller
 from graphql_app.access.jwks import KeySet
 from graphql_app.access.keys import Key, Keys, OneKey, key_from_pem, key_from_secret
@@ -34,28 +34,11 @@ count, or a timer."""
 
 TIMES = ("exp", "nbf", "iat")
 
-MISSING = "A token is required."
 NOT_VALID = "The token is not valid."
-EXPIRED = "The token has expired."
 NOT_YET_VALID = "The token is not valid yet."
 WRONG_ISSUER = "The token is from another issuer."
 WRONG_AUDIENCE = "The token is for another audience."
 NO_OWNER = "The token has no sub that names an owner."
-
-
-def bearer(header: str) -> str | None:
-    """The token in `Bearer …`, as an Authorization header has it; None if there is none."""
-    scheme, _, token = header.strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
-def token_in(payload: Mapping[str, object]) -> str | None:
-    """The token that a socket's connection_init carries, with or without `Bearer`, or None."""
-    given = [value for name, value in payload.items() if name.lower() == "authorization"]
-    # With two of them nobody knows who is meant.
-    if len(given) == 1 and isinstance(given[0], str):
-        return bearer(given[0]) or given[0].strip()
-    return None
 
 
 class Tokens:

@@ -8,8 +8,8 @@ from typing import Any
 from strawberry.types import ExecutionResult
 
 from graphql_app import metrics
+from graphql_app.access.bearer import EXPIRED
 from graphql_app.access.expiry import Expiry
-from graphql_app.access.tokens import EXPIRED
 from graphql_app.api.failures import presented
 from graphql_app.errors import UnauthenticatedError
 

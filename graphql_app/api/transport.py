@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from graphql import GraphQLError, OperationType
@@ -31,10 +31,9 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from graphql_app import metrics, tracing
+from graphql_app.access.bearer import EXPIRED, MISSING, bearer
 from graphql_app.access.caller import Caller
-from graphql_app.access.jwks import PAUSE_SECONDS
 from graphql_app.access.quotas import Quotas
-from graphql_app.access.tokens import EXPIRED, MISSING, Tokens, bearer
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import encode_json
 from graphql_app.api.expiry import until
@@ -82,6 +81,9 @@ from graphql_app.errors import (
 from graphql_app.pages import PLAYGROUND, Pages
 from graphql_app.shutdown import Phase, Shutdown
 
+if TYPE_CHECKING:
+    from graphql_app.access.tokens import Tokens
+
 RETRY_SECONDS = 10
 """After how long it may be of use to try again with a socket, of which there were too many."""
 
@@ -124,7 +126,7 @@ class Transport(GraphQL[Context, None]):
         max_sockets: int,
         max_operations_per_socket: int,
         init_timeout_seconds: float,
-        tokens: Tokens | None = None,
+        tokens: "Tokens | None" = None,
         quotas: Quotas | None = None,
         trusted: TrustedDocuments | None = None,
         journal: Journal | None = None,
@@ -244,7 +246,7 @@ class Transport(GraphQL[Context, None]):
             return self._refusal(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 str(error),
-                {"Retry-After": f"{PAUSE_SECONDS:.0f}"},
+                {"Retry-After": f"{error.retry_seconds}"},
                 error.code,
             )
         except MalformedError as error:

@@ -29,10 +29,10 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from strawberry.types import ExecutionResult
 
 from graphql_app import metrics, tracing
+from graphql_app.access.bearer import EXPIRED, token_in
 from graphql_app.access.caller import Caller
 from graphql_app.access.expiry import Expiry
 from graphql_app.access.quotas import Pace, Quotas
-from graphql_app.access.tokens import EXPIRED, token_in
 from graphql_app.api.context import Context
 from graphql_app.api.delivery import Feed, encode_json
 from graphql_app.api.failures import internal_sentence, noted, present, presented

@@ -14,11 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphql_app.access.bearer import EXPIRED, MISSING, bearer, token_in
 from graphql_app.access.tokens import (
-    EXPIRED,
     FAR_AWAY,
     LEEWAY_SECONDS,
-    MISSING,
     MOST_CHARACTERS,
     NO_OWNER,
     NOT_VALID,
@@ -26,9 +25,7 @@ from graphql_app.access.tokens import (
     WRONG_AUDIENCE,
     WRONG_ISSUER,
     Tokens,
-    bearer,
     new_token,
-    token_in,
     tokens_from,
 )
 from graphql_app.errors import ConfigurationError, UnauthenticatedError

@@ -13,12 +13,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from graphql_app.access.bearer import EXPIRED
 from graphql_app.access.caller import Caller
 from graphql_app.access.expiry import Expiry
 from graphql_app.access.jwks import PAUSE_SECONDS, KeySet
 from graphql_app.access.keys import OneKey, key_from_secret
 from graphql_app.access.quotas import Quotas, Rates
-from graphql_app.access.tokens import EXPIRED, Tokens, tokens_from
+from graphql_app.access.tokens import Tokens, tokens_from
 from graphql_app.api.expiry import until
 from graphql_app.api.schema import schema
 from graphql_app.api.transport import Transport
