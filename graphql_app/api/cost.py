@@ -11,8 +11,12 @@ to the text. What validation does takes the square of some of these numbers, or 
 level of fragments; the bounds leave nothing that lasts. Nothing here knows the schema but `LISTS`.
 """
 
+import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from graphql import (
@@ -27,6 +31,7 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
     Source,
+    SourceLocation,
     ValueNode,
     VariableNode,
     parse,
@@ -138,6 +143,27 @@ Size: TypeAlias = Callable[[FieldNode], Amount]
 """How many objects a field answers with, for so many parents."""
 
 
+LINE_END = re.compile(r"\r\n|[\n\r]")
+
+
+class Text(Source):
+    """The text of a document. Its lines are looked for once, however many errors are in them."""
+
+    @cached_property
+    def _ends(self) -> "tuple[array[int], array[int]]":
+        """Where line ends begin, and where they end."""
+        starts, ends = array("I"), array("I")
+        for match in LINE_END.finditer(self.body):
+            starts.append(match.start())
+            ends.append(match.end())
+        return starts, ends
+
+    def get_location(self, position: int) -> SourceLocation:
+        starts, ends = self._ends
+        before = bisect_left(starts, position)
+        return SourceLocation(before + 1, position + 1 - (ends[before - 1] if before else 0))
+
+
 def parsed(query: str, bounds: Bounds = BOUNDS) -> DocumentNode:
     """The document of a text, if text and shape are within bounds.
 
@@ -147,10 +173,11 @@ def parsed(query: str, bounds: Bounds = BOUNDS) -> DocumentNode:
     """
     if len(query) > bounds.length:
         raise DocumentTooCostlyError("characters", bounds.length)
+    text = Text(query)
     try:
-        document = parse(query, max_lexical_tokens=bounds.tokens, max_comments=bounds.comments)
+        document = parse(text, max_lexical_tokens=bounds.tokens, max_comments=bounds.comments)
     except RecursionError:
-        raise GraphQLSyntaxError(Source(query), 0, "The document is nested too deeply.") from None
+        raise GraphQLSyntaxError(text, 0, "The document is nested too deeply.") from None
     except GraphQLSyntaxError as error:
         for bound, limit in (("tokens", bounds.tokens), ("comments", bounds.comments)):
             if f"more than {limit} {bound}" in error.message:

@@ -3,6 +3,7 @@
 import random
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from graphql import (
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    Source,
     get_introspection_query,
     get_nullable_type,
     parse,
@@ -344,8 +346,8 @@ def test_the_table_says_of_introspection_about_what_our_schema_has() -> None:
 # What is left for validation.
 
 
-def steps_to_decide(query: str) -> int:
-    """How many functions are called until a document is accepted or refused."""
+def steps_of(work: Callable[[], object]) -> int:
+    """How many functions are called until something is done."""
     steps = 0
 
     def count(frame: object, event: str, argument: object) -> None:
@@ -354,13 +356,20 @@ def steps_to_decide(query: str) -> int:
 
     sys.setprofile(count)
     try:
-        document = parsed(query)
-        schema.errors_in(document, specified_rules)
-    except (DocumentTooCostlyError, GraphQLError):
-        pass
+        work()
     finally:
         sys.setprofile(None)
     return steps
+
+
+def steps_to_decide(query: str) -> int:
+    """How many functions are called until a document is accepted or refused."""
+
+    def decide() -> None:
+        with suppress(DocumentTooCostlyError, GraphQLError):
+            schema.errors_in(parsed(query), specified_rules)
+
+    return steps_of(decide)
 
 
 MOST_STEPS = 250_000
@@ -411,6 +420,21 @@ def test_validation_tells_the_first_few_errors() -> None:
     errors = schema.errors_in(document, specified_rules)
     assert len(errors) == MAX_ERRORS + 1
     assert "limit reached" in errors[-1].message
+
+
+def test_lines_are_looked_for_once_however_many_errors_are_in_them() -> None:
+    lines, errors = 5_000, 48
+    document = parsed("\n" * lines + "{ " + fragments(errors, "a{i}: message(id: 1) { id }") + " }")
+    [operation] = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    nodes = operation.selection_set.selections
+    # Each line takes two steps or three; of all errors together it would be half a million.
+    assert steps_of(lambda: [GraphQLError("wrong", node) for node in nodes]) < 50_000
+
+
+@given(st.text("a\n\r \u2028\x0b", max_size=30), st.integers(0, 31))
+def test_a_place_in_a_text_is_told_as_everywhere(text: str, position: int) -> None:
+    assert cost.Text(text).get_location(position) == Source(text).get_location(position)
 
 
 def test_bounds_can_be_others() -> None:
