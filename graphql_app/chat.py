@@ -113,6 +113,8 @@ class ChatService:
         self._running: dict[Ref, Producer | None] = {}
         self._running_of: Counter[str] = Counter()  # By owner.
         self._turns: WeakValueDictionary[Ref, asyncio.Lock] = WeakValueDictionary()
+        # By the message without which something new is stored: who may be storing it.
+        self._beginning: dict[Ref, asyncio.Task[object]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = Wakeup()
         self._hurried = False
@@ -338,24 +340,51 @@ class ChatService:
             if reply in self._running:
                 added, _ = await self._add(add)
                 return added
-            refusal: ChatError | None = self._full_for(reply.owner)
-            is_paid = False
-            if refusal is None and toll is not None:
-                refusal = await toll.refusal()
-                is_paid = refusal is None
+            this = asyncio.current_task()
+            assert this is not None
+            first = self._beginning.setdefault(unless, this)
+            try:
+                return await self._begin_new(
+                    reply, add, unless, toll, None if first is this else first
+                )
+            finally:
+                if first is this:
+                    del self._beginning[unless]
+
+    async def _begin_new(
+        self,
+        reply: Ref,
+        add: Adding,
+        unless: Ref,
+        toll: Toll | None,
+        earlier: "asyncio.Task[object] | None",
+    ) -> Added:
+        """Stores a reply that is not known to run.
+
+        Args:
+            earlier: may be storing the same at this moment.
+        """
+        refusal: ChatError | None = self._full_for(reply.owner)
+        is_paid = False
+        if refusal is None and toll is not None:
+            refusal = await toll.refusal()
+            is_paid = refusal is None
+        if refusal is not None:
+            if earlier is not None:
+                await asyncio.wait({earlier})
             # Whoever repeats a send gets its reply, however much there is.
-            if refusal is not None and await self._store.message(unless) is None:
+            if await self._store.message(unless) is None:
                 if isinstance(refusal, RateLimitedError):
                     metrics.refused("rate")
                 raise refusal
-            is_new = False
-            try:
-                added = await self._start(reply, add)
-                is_new = added.created
-            finally:
-                if toll is not None and is_paid and not is_new:
-                    toll.give_back()
-            return added
+        is_new = False
+        try:
+            added = await self._start(reply, add)
+            is_new = added.created
+        finally:
+            if toll is not None and is_paid and not is_new:
+                toll.give_back()
+        return added
 
     def _full_for(self, owner: str) -> TooManyRepliesError | None:
         """Why an owner may not have one more reply, or None."""

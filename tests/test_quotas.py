@@ -20,8 +20,9 @@ from graphql_app.app import _counters as counters_of
 from graphql_app.app import create_app
 from graphql_app.chat import ChatService
 from graphql_app.completions.echo import echo
-from graphql_app.errors import RateLimitedError
+from graphql_app.errors import RateLimitedError, TooManyRepliesError
 from graphql_app.follower import Following
+from graphql_app.limits import Limits
 from graphql_app.settings import Settings
 from graphql_app.stores import open_store
 from graphql_app.stores.memory import MemoryStore
@@ -117,10 +118,12 @@ async def test_a_refusal_says_when_to_try_again() -> None:
 
 
 @asynccontextmanager
-async def chat() -> AsyncIterator[ChatService]:
-    store = MemoryStore()
+async def chat(
+    store: MemoryStore | None = None, limits: Limits | None = None
+) -> AsyncIterator[ChatService]:
+    store = store or MemoryStore()
     await store.open()
-    async with ChatService(store, echo(0)) as service:
+    async with ChatService(store, echo(0), limits=limits) as service:
         yield service
     await store.close()
 
@@ -165,6 +168,65 @@ async def test_sends_that_come_together_do_not_slip_through() -> None:
 
 
 # Counters.
+
+
+class SlowStore(MemoryStore):
+    """Takes messages when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def add(self, *args: Any) -> Any:
+        self.is_asked.set()
+        await self.may_go_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        return await super().add(*args)
+
+
+@pytest.mark.parametrize(
+    ("rates", "limits"),
+    [(Rates(sends_per_minute=1), Limits()), (Rates(), Limits(replies=1))],
+    ids=["rate", "replies at once"],
+)
+async def test_a_send_that_is_repeated_while_it_is_being_stored_joins_it(
+    rates: Rates, limits: Limits
+) -> None:
+    toll = SendToll(Quotas(rates), Caller("ann"))
+    store = SlowStore()
+    async with chat(store, limits) as service:
+        first = asyncio.create_task(service.send("ann", "m", "c", "one", toll))
+        await store.is_asked.wait()
+        repeats = [
+            asyncio.create_task(service.send("ann", "m", "c", "one", toll)) for _ in range(3)
+        ]
+        other = asyncio.create_task(service.send("ann", "other", "c", "one", toll))
+        with pytest.raises((RateLimitedError, TooManyRepliesError)):
+            await other
+        store.may_go_on.set()
+        followings = await asyncio.gather(first, *repeats)
+        assert len({following.ref for following in followings}) == 1
+        for following in followings:
+            await read_all(following)
+
+
+async def test_a_send_that_is_repeated_while_it_cannot_be_stored_is_refused() -> None:
+    toll = SendToll(Quotas(Rates(sends_per_minute=1)), Caller("ann"))
+    store = SlowStore()
+    async with chat(store) as service:
+        first = asyncio.create_task(service.send("ann", "m", "c", " x ", toll))
+        await store.is_asked.wait()
+        repeat = asyncio.create_task(service.send("ann", "m", "c", " x ", toll))
+        await asyncio.sleep(0)
+        store.failure = OSError("broken")
+        store.may_go_on.set()
+        with pytest.raises(OSError, match="broken"):
+            await first
+        with pytest.raises(RateLimitedError):
+            await repeat
 
 
 async def test_counters_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from graphql_app.errors import RateLimitedError
 logger = logging.getLogger(__name__)
 
 MOST_KEYS = 100_000
-"""How many counters a process keeps in memory, 200 bytes each; further ones are not counted."""
+"""How many counters a process keeps in memory, 420 bytes each; further ones are not counted."""
 
 SWEEP_SECONDS = 10.0
 """How often those in memory that are over are removed."""
