@@ -1,5 +1,6 @@
 """The schema: its roots, how its errors are shown, and its text."""
 
+import re
 from collections.abc import Generator, Sequence
 from datetime import datetime
 from functools import cache
@@ -29,6 +30,10 @@ from graphql_app.api.types import DateTime
 
 MAX_ERRORS = 5
 """How many errors of a document are told."""
+
+
+SELECTION_SUGGESTED = re.compile(r" Did you mean '\w+ \{ \.\.\. \}'\?\Z")
+"""What graphql-core suggests even if it is told to suggest nothing."""
 
 
 class ContextDocument(SchemaExtension):
@@ -82,13 +87,17 @@ class ChatSchema(strawberry.Schema):
         rules = [*rules, MaybeNullValidationRule, OneOfInputValidationRule]
         if not self._introspection:
             rules.append(NoSchemaIntrospectionCustomRule)
-        return validate(
+        errors = validate(
             self._schema,
             document,
             rules,
             max_errors=MAX_ERRORS,
             hide_suggestions=not self.suggestions,
         )
+        if not self.suggestions:
+            for error in errors:
+                error.message = SELECTION_SUGGESTED.sub("", error.message)
+        return errors
 
     async def stream(self, *args: Any, **kwargs: Any) -> Any:
         context = kwargs["context_value"]

@@ -146,6 +146,23 @@ def test_no_error_of_a_document_says_what_could_have_been_meant(data: st.DataObj
     assert not any("mean" in error.message for error in errors)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ messages }",
+        "{ a: messages(last: 1) }",
+        "subscription { conversationEvents }",
+        "query A { message(id: 1) } query B { messages { usage } }",
+    ],
+)
+def test_an_object_without_a_selection_is_told_without_a_suggestion(query: str) -> None:
+    errors = QUIET.errors_in(parse(query), specified_rules)
+    assert errors
+    for error in errors:
+        assert error.message.endswith("must have a selection of subfields.")
+    assert "Did you mean" in schema.errors_in(parse(query), specified_rules)[0].message
+
+
 QUIET_APP = create_app(Settings(suggestions=False))
 
 
