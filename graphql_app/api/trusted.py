@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from graphql import GraphQLError, specified_rules
+from graphql import GraphQLError, OperationDefinitionNode, specified_rules
 
 from graphql_app import metrics
 from graphql_app.api.cost import parsed
@@ -86,6 +86,12 @@ def read_trusted_documents(file: str, schema: ChatSchema) -> TrustedDocuments:
             raise ConfigurationError(f"{shown} has another text than its hash says.")
         try:
             document = Document(parsed(text))
+            for definition in document.node.definitions:
+                # What has variables depends on them.
+                if isinstance(definition, OperationDefinitionNode) and not (
+                    definition.variable_definitions
+                ):
+                    document.check_answer(definition, {})
             errors = schema.errors_in(document.node, specified_rules)
         except (GraphQLError, DocumentTooCostlyError) as error:
             raise ConfigurationError(f"{shown} cannot be used: {_sentence(error)}") from error
@@ -127,7 +133,7 @@ def manifest(texts: list[str]) -> dict[str, str]:
 
 
 def _hash(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _sentence(error: Exception) -> str:

@@ -148,6 +148,11 @@ async def test_without_a_manifest_a_hash_is_not_supported_and_a_query_is_asked_f
         ({"format": "apollo-persisted-query-manifest", "operations": [{"id": "a"}]}, "no manifest"),
         ({"a": "{"}, "the document 'a' of .* cannot be used: Syntax Error: "),
         ({"a": "{ nothing }"}, "the document 'a' of .* is not valid: Cannot query field 'nothing'"),
+        ({"0" * 64: "{ __typename } \ud800"}, "has another text than its hash says"),
+        (
+            {"a": "{ " + " ".join(f"a{i}: messages {{ id }}" for i in range(11)) + " }"},
+            "cannot be used: The document is too costly: .* entries in the lists of its answer",
+        ),
         ({"a": "{ a " * 50 + "}" * 50}, "cannot be used: The document is too costly: "),
         ({"0" * 64: QUERY}, "has another text than its hash says."),
         ({f"sha256:{'0' * 64}": QUERY}, "has another text than its hash says."),
