@@ -69,7 +69,7 @@ class Bounds:
     aliases: int = 50
     comparisons: int = 1_000
     entries: int = 10_000
-    values: int = 120_000
+    values: int = 150_000
 
 
 BOUNDS = Bounds()
@@ -103,7 +103,7 @@ LISTS: dict[str, tuple[str | None, Amount]] = {
     "messages": ("last", Amount(each=LONGEST)),
     "conversations": ("first", Amount(each=LONGEST)),
     # One message may have 1,000 replies; of a thousand, most have one.
-    "replies": (None, Amount(LONGEST, 4)),
+    "replies": (None, Amount(LONGEST, 3)),
     # Of introspection, about as in our schema; it is executed in one go, while everybody waits.
     "types": (None, Amount(each=40)),
     "fields": (None, Amount(each=6)),
