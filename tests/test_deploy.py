@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections import Counter
@@ -18,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -350,6 +352,35 @@ def test_what_a_server_counts_is_not_shown_outside(
     place, server = answering
     assert "graphql_app_replies" in httpx.get(f"{server.http}{path}").text
     assert httpx.get(f"http://{place}{path}").status_code == 404
+
+
+def test_nobody_chooses_the_address_that_servers_are_told(proxy: Proxy, tmp_path: Path) -> None:
+    """Its own would be passed over, if it is one of the addresses that are trusted."""
+    told: list[list[str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/here":
+                told.append(self.headers.get_all("X-Forwarded-For", []))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with running_proxy(proxy, tmp_path / "proxy", [server.server_port] * 2) as place:
+                lies = [("X-Forwarded-For", "198.51.100.7"), ("x-forwarded-for", "127.0.0.1")]
+                httpx.get(f"http://{place}/here", headers=lies)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert told == [["127.0.0.1"]]
 
 
 # Restarting behind a proxy

@@ -12,6 +12,7 @@ from websockets.exceptions import (
     InvalidURI,
     ProxyError,
 )
+from websockets.frames import Close
 
 FINAL_CLOSE_CODES = frozenset({1009, 4400, 4401, 4403, 4406, 4409, 4429})
 """Close codes after which the same thing would only be refused again.
@@ -20,6 +21,9 @@ FINAL_CLOSE_CODES = frozenset({1009, 4400, 4401, 4403, 4406, 4409, 4429})
 """
 
 REFUSED_TOKEN = 4403
+
+FIRST_PRIVATE_CODE = 4000
+"""RFC 6455, 7.4.2: what codes from here on mean is only said by their reasons."""
 
 RETRIED_HTTP_STATUSES = frozenset({408, 425, 429})
 """Refused handshakes that may go well later, besides all of 500 and above."""
@@ -31,7 +35,7 @@ def refusal_in(failure: BaseException) -> str | None:
         match cause:
             case ConnectionClosed():
                 close = cause.rcvd or cause.sent
-                return str(close) if close and close.code in FINAL_CLOSE_CODES else None
+                return _said(close) if close and close.code in FINAL_CLOSE_CODES else None
             case InvalidStatus():
                 status = cause.response.status_code
                 is_retried = status >= 500 or status in RETRIED_HTTP_STATUSES
@@ -60,7 +64,7 @@ def reason_of(failure: BaseException) -> str:
     for cause in _causes(failure):
         match cause:
             case ConnectionClosed() if cause.rcvd is not None:
-                return f"closed by the server with {cause.rcvd}"
+                return f"closed by the server with {_said(cause.rcvd)}"
             case InvalidStatus():
                 return f"HTTP {cause.response.status_code}"
             case TransportServerError() | TimeoutError():
@@ -70,6 +74,13 @@ def reason_of(failure: BaseException) -> str:
             case OSError():
                 return cause.strerror or str(cause)
     return "cut"
+
+
+def _said(close: Close) -> str:
+    """A close code, and why, to stand in a sentence."""
+    if close.code < FIRST_PRIVATE_CODE or not close.reason:
+        return str(close)
+    return f"{close.code} ({close.reason.removesuffix('.')})"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -172,12 +172,12 @@ def test_the_terminal_takes_its_token_from_the_environment_or_a_file(tmp_path: P
 
         without = chatting(server.url)
         assert without.returncode == 1
-        assert "A token is required." in without.stderr
+        assert "4403 (A token is required)." in without.stderr
 
         wrong = token("alice", key="x" * 32)
         refused = chatting(server.url, environment={"GRAPHQL_APP_TOKEN": wrong})
         assert refused.returncode == 1
-        assert "The token is not valid." in refused.stderr
+        assert "4403 (The token is not valid)." in refused.stderr
         assert wrong not in refused.stderr
 
         file.unlink()
