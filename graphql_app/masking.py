@@ -21,6 +21,9 @@ TRACEBACK_LENGTH = 32_768
 SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 SHORTEST_SECRET = 8
 
+HEADERS = "_HEADERS"
+"""How variables end that have headers, such as OTEL_EXPORTER_OTLP_HEADERS: `api-key=…,name=…`."""
+
 VALUE = r"""(?: (?P<quote>\\*["']) [^"'\\\n]+ (?P=quote) | (?:\\*["'])? [^\s"',;}&\\]+ )"""
 SIGN = r"""\\*["']? \s{0,9} [:=] \s{0,9}"""
 PLACES = re.compile(
@@ -107,9 +110,8 @@ def is_secret(name: str) -> bool:
 
 def secrets_in(environment: Mapping[str, str]) -> list[str]:
     """The values that are secrets; the longest first, since one may hold another."""
-    values = {
-        value.strip()
-        for name, value in environment.items()
-        if is_secret(name) and len(value.strip()) >= SHORTEST_SECRET
-    }
-    return sorted(values, key=len, reverse=True)
+    values = {value.strip() for name, value in environment.items() if is_secret(name)}
+    for name, value in environment.items():
+        if name.upper().endswith(HEADERS):
+            values |= {each.partition("=")[2].strip() for each in value.split(",")}
+    return sorted((each for each in values if len(each) >= SHORTEST_SECRET), key=len, reverse=True)

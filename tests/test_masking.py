@@ -99,3 +99,9 @@ def test_a_traceback_in_the_servers_log_has_no_keys(
     assert "RuntimeError: Incorrect API key provided: ***" in shown
     assert KEY not in shown
     assert "horse" not in shown
+
+
+def test_what_is_sent_to_a_collector_in_headers_is_a_secret() -> None:
+    environment = {"OTEL_EXPORTER_OTLP_HEADERS": "x-key=correct-horse==, other=battery staple,a=b"}
+    said = "invalid: correct-horse==; battery staple; a=b"
+    assert masked(said, environment) == "invalid: ***; ***; a=b"

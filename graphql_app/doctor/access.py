@@ -35,6 +35,9 @@ SECRETS = (Path("chat.env"), Path("/etc/graphql-app.env"))
 WIDEST_PREFIX = {4: 8, 6: 16}
 """How long the prefix of a proxies' network must be, by the version of IP."""
 
+LEAST_TOKEN_CHARACTERS = 16
+"""How long a token has to be that nobody guesses."""
+
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Whether strangers are kept out, and those who belong are not."""
@@ -253,6 +256,12 @@ def rates(settings: Settings) -> Finding:
 def metrics(settings: Settings) -> Finding:
     """Who may read the counts."""
     if settings.metrics_token is not None:
+        if len(settings.metrics_token.get_secret_value()) < LEAST_TOKEN_CHARACTERS:
+            return warn(
+                "access.metrics",
+                "The token of /metrics is short, and nobody counts how often somebody guesses.",
+                f"{PREFIX}METRICS_TOKEN=$(openssl rand -hex 32) makes one.",
+            )
         return ok("access.metrics", "Whoever has the token may read /metrics.")
     if settings.production:
         return ok("access.metrics", "Nobody may read /metrics.")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
+from graphql_app.app import opening_quietly
 from graphql_app.doctor.findings import Finding, fail, ok, warn
 from graphql_app.doctor.places import is_loopback
 from graphql_app.errors import ConfigurationError, StoreUnavailableError
@@ -33,8 +34,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """What the store is like: there, as it should be, quick, and with the right time."""
     shown = without_password(settings.store)
     try:
-        store = open_store(settings.store)
-        condition = await store.examine() if isinstance(store, Examinable) else None
+        with opening_quietly():
+            store = open_store(settings.store)
+            condition = await store.examine() if isinstance(store, Examinable) else None
     except ConfigurationError as error:
         yield fail("store.fit", str(error), "docs/how-to/ has a page for each store.")
         return

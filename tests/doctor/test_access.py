@@ -63,6 +63,7 @@ def test_a_server_that_is_set_up_for_the_internet_has_neither() -> None:
         ("access.production", Level.WARN, {"production": True, "introspection": True}),
         ("access.rates", Level.WARN, {**HOST, "open": True, "max_sends_per_minute": 0}),
         ("access.metrics", Level.WARN, {**HOST, "open": True}),
+        ("access.metrics", Level.WARN, {"metrics_token": "x" * 15}),
         ("access.log", Level.WARN, {"log_content": True}),
     ],
 )

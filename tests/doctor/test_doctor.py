@@ -61,3 +61,9 @@ def test_no_password_is_told() -> None:
     assert told.returncode == 2
     assert "cannot be reached" in told.stdout
     assert "Canary" not in told.stdout + told.stderr
+
+
+def test_a_store_that_is_away_is_told_once() -> None:
+    told = refusing("--store", f"redis://127.0.0.1:{free_port()}", command="doctor")
+    assert "store.reachable" in told.stdout
+    assert told.stderr == ""
