@@ -171,8 +171,10 @@ def bill() -> dict[str, Any]:
         *("--pyproject", str(PROJECT), "--output-format", "JSON"),
     )
     found: dict[str, Any] = json.loads(told)
-    names = {package.name for package in installed()}
-    kept = [each for each in found["components"] if canonicalize_name(each["name"]) in names]
+    licences = {package.name: package.licence for package in installed()}
+    kept = [each for each in found["components"] if canonicalize_name(each["name"]) in licences]
+    for each in kept:  # Some give the text, and no name of it.
+        each.setdefault("licenses", [{"expression": licences[canonicalize_name(each["name"])]}])
     pages = [
         {
             "type": "library",

@@ -34,7 +34,7 @@ from graphql_app.api.schema import new_schema
 from graphql_app.api.transport import Transport
 from graphql_app.api.trusted import read_trusted_documents
 from graphql_app.chat import ChatService
-from graphql_app.completions import open_completion
+from graphql_app.completions import open_completion, provider_of
 from graphql_app.door import Door, safely
 from graphql_app.errors import StoreUnavailableError
 from graphql_app.interfaces import Store
@@ -167,7 +167,9 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             if settings.otel:
-                await stack.enter_async_context(tracing.exporting(settings.completion))
+                await stack.enter_async_context(
+                    tracing.exporting(settings.completion, provider_of(settings.completion))
+                )
             if isinstance(completion, AbstractAsyncContextManager):
                 await stack.enter_async_context(completion)  # It closes after all replies.
             stack.push_async_callback(store.close)

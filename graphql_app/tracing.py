@@ -47,14 +47,10 @@ PROVIDERS = {
 class Tracing:
     """Begins and ends spans."""
 
-    def __init__(self, tracer: "Tracer", completion: str) -> None:
+    def __init__(self, tracer: "Tracer", completion: str, provider: str | None) -> None:
         self._tracer = tracer
-        provider, has_model, model = completion.partition(":")
-        is_module = "." in provider
-        self._provider = (
-            SERVICE if is_module or not has_model else PROVIDERS.get(provider, provider)
-        )
-        self._model = completion if is_module or not has_model else model
+        self._provider = SERVICE if provider is None else PROVIDERS.get(provider, provider)
+        self._model = completion if provider is None else completion.partition(":")[2]
 
     def operation_began(self, carrier: Mapping[str, str]) -> "Span":
         from opentelemetry import context, trace
@@ -97,11 +93,14 @@ def check_installed() -> None:
 
 
 @asynccontextmanager
-async def exporting(completion: str, exporter: "SpanExporter | None" = None) -> AsyncIterator[None]:
+async def exporting(
+    completion: str, provider: str | None, exporter: "SpanExporter | None" = None
+) -> AsyncIterator[None]:
     """Sends spans for as long as it is entered; what is left is sent at the end.
 
     Args:
         completion: what answers, as the setting calls it.
+        provider: of the model that it is; None: it is something else.
         exporter: where spans go; None: as the environment says, over OTLP and HTTP.
     """
     global _tracing
@@ -115,14 +114,14 @@ async def exporting(completion: str, exporter: "SpanExporter | None" = None) -> 
         exporter = OTLPSpanExporter()
     name = os.environ.get("OTEL_SERVICE_NAME") or SERVICE
     resource = Resource.create({"service.name": name, "service.version": version(SERVICE)})
-    provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    _tracing = Tracing(provider.get_tracer("graphql_app", version(SERVICE)), completion)
+    spans = TracerProvider(resource=resource)
+    spans.add_span_processor(BatchSpanProcessor(exporter))
+    _tracing = Tracing(spans.get_tracer("graphql_app", version(SERVICE)), completion, provider)
     try:
         yield
     finally:
         _tracing = None
-        await asyncio.to_thread(provider.shutdown)
+        await asyncio.to_thread(spans.shutdown)
 
 
 def operation_began(carrier: Mapping[str, str]) -> "Span | None":

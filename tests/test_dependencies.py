@@ -123,6 +123,7 @@ def test_the_bill_of_materials_is_one_and_has_all_that_is_there() -> None:
         name.replace("_", "-") for name in versions
     } | versions.keys()
     assert "pytest" not in versions
+    assert [each["name"] for each in bill["components"] if not each.get("licenses")] == []
     assert bill["metadata"]["component"]["name"] == "graphql-app"
 
 

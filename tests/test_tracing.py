@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from graphql_app import logs, tracing
 from graphql_app.app import create_app
+from graphql_app.completions import provider_of
 from graphql_app.errors import CompletionError, ConfigurationError
 from graphql_app.messages import Message, Usage
 from graphql_app.settings import Settings
@@ -48,7 +49,10 @@ async def traced(
     spans: Spans, completion: str = "tests.test_tracing:complete"
 ) -> AsyncIterator[Any]:
     app = create_app(Settings(completion=completion, word_delay=0))
-    async with tracing.exporting(completion, spans), app.router.lifespan_context(app):
+    async with (
+        tracing.exporting(completion, provider_of(completion), spans),
+        app.router.lifespan_context(app),
+    ):
         yield app
 
 
@@ -149,14 +153,16 @@ async def test_what_is_said_is_in_no_span_unless_told(
         ("openai:gpt-5-mini", "openai", "gpt-5-mini"),
         ("google-gla:gemini-2.5-flash", "gcp.gemini", "gemini-2.5-flash"),
         ("ollama:qwen3:8b", "ollama", "qwen3:8b"),
+        ("gateway/openai:gpt-5", "gateway/openai", "gpt-5"),
         ("package.module:attribute", "graphql-app", "package.module:attribute"),
+        ("module:attribute", "graphql-app", "module:attribute"),
     ],
 )
 async def test_provider_and_model_are_those_of_the_conventions(
     completion: str, provider: str, model: str
 ) -> None:
     spans = Spans()
-    async with tracing.exporting(completion, spans):
+    async with tracing.exporting(completion, provider_of(completion), spans):
         tracing.reply_ended(tracing.reply_began("r1"), None, None)
     [span] = spans.get_finished_spans()
     assert span.name == f"chat {model}"

@@ -75,6 +75,12 @@ ALLOWED = (
 )
 
 
+def provider_of(name: str) -> str | None:
+    """The provider of the model that a completion's name means; None: it means something else."""
+    before, colon, _ = name.partition(":")
+    return before if colon and _is_model_name(before) else None
+
+
 def open_completion(
     name: str,
     *,
