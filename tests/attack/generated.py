@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 GOAL = 10_000
@@ -22,11 +22,17 @@ COUNTS = {
 
 
 def generating(count: int) -> settings:
-    """So many examples; in CI always the same ones."""
+    """So many examples; in CI always the same ones.
+
+    There, one that fails is shown as it is: what hangs would be tried for many minutes until
+    it is as small as can be.
+    """
+    in_ci = bool(os.environ.get("CI"))
     return settings(
         max_examples=count,
         deadline=None,
-        derandomize=bool(os.environ.get("CI")),
+        derandomize=in_ci,
+        phases=[Phase.generate] if in_ci else [Phase.generate, Phase.shrink],
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
