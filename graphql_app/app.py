@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -65,6 +65,25 @@ def opening_quietly() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+class Shared:
+    """A call that is under way once only: who comes meanwhile gets the same answer.
+
+    Anybody may ask whether the store is there, and the store has to serve others, too.
+    """
+
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self) -> None:
+        """Raises what the call raises; cancelling is safe."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._call())
+            # If nobody waits for it any more, asyncio would log what it raises.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._task)
 
 
 class Application(Starlette):
@@ -192,11 +211,13 @@ def create_app(settings: Settings, shutdown: Shutdown | None = None) -> Starlett
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("ok")
 
+    reach = Shared(store.ping)
+
     async def ready(_: Request) -> Response:
         if shutdown.phase > Phase.SERVING:
             return PlainTextResponse("The server is shutting down.", HTTPStatus.SERVICE_UNAVAILABLE)
         try:
-            await store.ping()
+            await reach()
         except StoreUnavailableError as error:
             return PlainTextResponse(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
         return PlainTextResponse("ready")

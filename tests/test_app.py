@@ -1,5 +1,6 @@
 """The application, in whatever server it runs."""
 
+import asyncio
 import inspect
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import pytest
 import uvicorn
 from starlette.websockets import WebSocketDisconnect
 
-from graphql_app.app import create_app
+from graphql_app.app import Shared, create_app
+from graphql_app.errors import StoreUnavailableError
 from graphql_app.settings import Settings
 
 with warnings.catch_warnings():
@@ -63,3 +65,28 @@ def test_an_open_server_has_nothing_in_memory_that_checks_tokens() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "set()\nTrue\n"
+
+
+async def test_a_call_is_shared_by_all_who_come_while_it_is_under_way() -> None:
+    calls = 0
+    end = asyncio.Event()
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        await end.wait()
+        raise StoreUnavailableError
+
+    shared = Shared(call)
+    first = asyncio.create_task(shared())
+    others = [asyncio.create_task(shared()) for _ in range(50)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    end.set()
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert all(isinstance(each, StoreUnavailableError) for each in results)
+    assert calls == 1
+    with pytest.raises(StoreUnavailableError):
+        await shared()
+    assert calls == 2
