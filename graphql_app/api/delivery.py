@@ -45,6 +45,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from graphql_app.api.context import Context
+from graphql_app.api.portions import Portions
 from graphql_app.follower import Following
 from graphql_app.messages import Chunk, Status
 
@@ -189,6 +190,8 @@ class EventExecutor(StrawberryGraphQLCoreExecutionContext):
         pass
 
     def cancellable_iterable(self, iterable: AsyncIterable[T]) -> AsyncIterable[T]:
+        if isinstance(iterable, Portions):
+            return iterable  # A list, and no subscription.
         self._plan = _plan_of(self)
         context: Context = self.context_value
         if self._plan is None or not context.takes_feed or not isinstance(iterable, Following):

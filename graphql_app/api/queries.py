@@ -6,6 +6,7 @@ import strawberry
 
 from graphql_app import messages as domain
 from graphql_app.api.context import Info
+from graphql_app.api.portions import in_portions
 from graphql_app.api.types import DEFAULT_CONVERSATION, Conversation, Message, given
 
 
@@ -28,8 +29,10 @@ class Query:
     ) -> Sequence[domain.Message]:
         context = info.context
         context.about(conversation=conversation_id)
-        return await context.chat.messages(
-            context.owner, conversation_id, last=given(last), before=given(before)
+        return in_portions(
+            await context.chat.messages(
+                context.owner, conversation_id, last=given(last), before=given(before)
+            )
         )
 
     @strawberry.field(graphql_type=Message | None)
@@ -44,4 +47,6 @@ class Query:
     async def conversations(
         self, info: Info, first: int | None = strawberry.UNSET
     ) -> Sequence[domain.Conversation]:
-        return await info.context.chat.conversations(info.context.owner, first=given(first))
+        return in_portions(
+            await info.context.chat.conversations(info.context.owner, first=given(first))
+        )

@@ -13,6 +13,7 @@ import strawberry
 
 from graphql_app import messages as domain
 from graphql_app.api.context import Info
+from graphql_app.api.portions import in_portions
 
 DateTime = strawberry.scalar(
     name="DateTime",
@@ -177,7 +178,7 @@ class Message:
     ) -> Sequence[domain.Message]:
         if parent.role is domain.Role.ASSISTANT:
             return ()
-        return await info.context.chat.replies(info.context.owner, parent.id)
+        return in_portions(await info.context.chat.replies(info.context.owner, parent.id))
 
 
 @strawberry.type
@@ -293,7 +294,7 @@ class MessagesReset:
 
     @strawberry.field(graphql_type=list[Message])
     def messages(self, info: Info, last: int | None = strawberry.UNSET) -> Sequence[domain.Message]:
-        return info.context.chat.newest(self.reset.messages, given(last))
+        return in_portions(info.context.chat.newest(self.reset.messages, given(last)))
 
 
 ConversationEvent = Annotated[
