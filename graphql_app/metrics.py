@@ -368,10 +368,13 @@ def worker_ended(pid: int) -> None:
 def _sweep() -> None:
     """Removes what those left who were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
-        # Somebody counts there, or will, or it is another user's.
-        with suppress(OSError), (folder / LOCK).open("rb") as file:
-            _lock(file, is_shared=False)
-            shutil.rmtree(folder, ignore_errors=True)
+        # Somebody counts there, or will, or it is gone.
+        with suppress(OSError):
+            if folder.lstat().st_uid != os.getuid():
+                continue  # Another user's may have a lock that nobody can open: a pipe.
+            with (folder / LOCK).open("rb") as file:
+                _lock(file, is_shared=False)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(file: IO[bytes], *, is_shared: bool) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -91,3 +92,17 @@ async def test_what_a_killed_server_left_is_removed_when_its_workers_have_ended(
     assert used.exists()
     assert living.terminate() == -signal.SIGTERM
     assert not used.exists()
+
+
+@pytest.mark.timeout(20)
+def test_folders_of_other_users_are_not_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / f"{metrics.FOLDERS}of-another"
+    folder.mkdir()
+    os.mkfifo(folder / metrics.LOCK)  # Whoever opens it waits for ever.
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    with metrics.shared_by_workers():
+        pass
+    assert folder.exists()
