@@ -50,7 +50,7 @@ WITHHELD = "(withheld; GRAPHQL_APP_LOG_CONTENT=true shows it)"
 LONGEST_CHAIN = 10
 """How many exceptions of a chain, or of a group, are told."""
 
-PLAIN = re.compile(r"[\w.-]{1,128}", re.ASCII)
+PLAIN = re.compile(r"[\w./-]{1,128}", re.ASCII)
 
 UNQUOTED = re.compile(r"[^\s\"'=]+")
 
