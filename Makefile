@@ -5,6 +5,8 @@
 .PHONY: help setup serve serve-local local-model dev test chaos soak bench check floors sbom licences browser format lint types fresh lock schema reload clean
 
 BIN := .venv/bin
+# Most of the tests wait for something most of the time. The tests of one file stay together.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 PAGE := graphql_app/static/index.html
 SOURCES := graphql_app tests benchmarks deploy docs README.md CONTRIBUTING.md
 FLOORS := tests/access tests/api tests/completions tests/contracts/test_store.py tests/stores tests/test_app.py \
@@ -29,7 +31,7 @@ dev: setup ## Serves, and the browser client on http://127.0.0.1:5173, which fol
 
 test: setup ## Runs the tests, but for those of the browser client in a browser.
 	cd client && npm run --silent test
-	$(BIN)/pytest
+	$(PYTEST)
 
 chaos: setup ## Attacks every store with real faults for 15 minutes, or as CHAOS="…" says.
 	$(BIN)/python -m tests.chaos $(CHAOS)
@@ -43,7 +45,7 @@ bench: setup benchmarks/peers/node_modules/.ready ## Measures streaming beside o
 check: export CI = true
 check: setup local-model benchmarks/peers/node_modules/.ready lint types fresh browser ## Runs all that CI runs.
 	cd client && npm run --silent test
-	$(BIN)/pytest
+	$(PYTEST)
 
 floors: .venv/.ready ## Tests with the lowest versions that pyproject.toml allows, in .venv-floors.
 	$(BIN)/python deploy/dependencies.py floors > .venv/floors.txt
