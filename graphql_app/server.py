@@ -69,9 +69,6 @@ class ExpectedFaults(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, UnicodeDecodeError):  # A client's frame is no UTF-8.
-            record.exc_info = None
-            record.levelno, record.levelname = logging.WARNING, "WARNING"
         if getattr(error, NOTED, False):
             return False
         # A shutdown cancels the requests that take too long.
